@@ -1,0 +1,61 @@
+"""Typed export recipes for every Arm target of ExecuTorch.
+
+    from executorch.export import ExportRecipe, export
+    from arm_recipes import ArmRecipeType
+
+    recipe = ExportRecipe.get_recipe(ArmRecipeType.ETHOSU_U85_INT8, macs=256)
+    session = export(model, [example_inputs], recipe)
+    session.save_to_pte("model.pte")
+
+Importing the package alone loads neither torch nor executorch; the names below load what they need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import ArmRecipeError, LoweringError, ModelError, OptionError, ToolError
+    from .provider import ArmRecipeProvider, register
+    from .recipe_types import ArmRecipeType
+
+__all__ = [
+    "ArmRecipeError",
+    "ArmRecipeProvider",
+    "ArmRecipeType",
+    "LoweringError",
+    "ModelError",
+    "OptionError",
+    "ToolError",
+    "__version__",
+    "register",
+]
+
+# Public name -> module. Names of the provider come through it, so that having one means being registered.
+_MODULES = {
+    "ArmRecipeError": "errors",
+    "ArmRecipeProvider": "provider",
+    "ArmRecipeType": "provider",
+    "LoweringError": "errors",
+    "ModelError": "errors",
+    "OptionError": "errors",
+    "ToolError": "errors",
+    "register": "provider",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return version("arm_recipes")
+        except PackageNotFoundError:  # a source tree on the path, not installed
+            return "0+unknown"
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

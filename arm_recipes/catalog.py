@@ -1,0 +1,125 @@
+"""THE table: one row per target, one row per recipe. Pure data, no torch.
+
+To add a target or a recipe, add a row here and run ``python docs/generate.py``. A new family also
+needs its options (`options.py`) and its builder (`lowering/<family>.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Family(str, Enum):
+    """A group of targets that share options and a lowering. The value is the lowering's module name."""
+
+    ETHOS_U = "ethos_u"
+    TOSA = "tosa"
+    VGF = "vgf"
+
+
+class Precision(str, Enum):
+    """Number formats of activations and weights."""
+
+    FP = "fp"
+    INT8 = "int8"
+    A16W8 = "a16w8"
+
+    @property
+    def quantized(self) -> bool:
+        return self is not Precision.FP
+
+    @property
+    def description(self) -> str:
+        return {
+            Precision.FP: "float",
+            Precision.INT8: "int8",
+            Precision.A16W8: "int16 activations, int8 weights",
+        }[self]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Hardware, or an intermediate format, that recipes compile for.
+
+    Attributes:
+        name: as Arm's tools spell it; for Ethos-U without the MAC count.
+        family: decides the options and the lowering.
+        macs: Ethos-U's default multiply-accumulates per cycle.
+        system_config: Ethos-U's default section of the vela.ini, as `EthosUCompileSpec` chooses it.
+        memory_mode: likewise.
+    """
+
+    name: str
+    family: Family
+    macs: int | None = None
+    system_config: str | None = None
+    memory_mode: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A target at a precision. `name` is the enum member, `value` its value and the recipe's name."""
+
+    name: str
+    target: Target
+    precision: Precision
+
+    @property
+    def value(self) -> str:
+        return f"arm_{self.name.lower()}"
+
+    @property
+    def family(self) -> Family:
+        return self.target.family
+
+
+ETHOS_U55 = Target(
+    name="ethos-u55",
+    family=Family.ETHOS_U,
+    macs=128,
+    system_config="Ethos_U55_High_End_Embedded",
+    memory_mode="Shared_Sram",
+)
+ETHOS_U65 = Target(
+    name="ethos-u65",
+    family=Family.ETHOS_U,
+    macs=256,
+    system_config="Ethos_U65_High_End",
+    memory_mode="Dedicated_Sram_384KB",
+)
+ETHOS_U85 = Target(
+    name="ethos-u85",
+    family=Family.ETHOS_U,
+    macs=256,
+    system_config="Ethos_U85_SYS_DRAM_Mid",
+    memory_mode="Sram_Only",
+)
+TOSA = Target(name="tosa", family=Family.TOSA)
+VGF = Target(name="vgf", family=Family.VGF)
+
+TARGETS: tuple[Target, ...] = (ETHOS_U55, ETHOS_U65, ETHOS_U85, TOSA, VGF)
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe(name="ETHOSU_U55_INT8", target=ETHOS_U55, precision=Precision.INT8),
+    Recipe(name="ETHOSU_U55_A16W8", target=ETHOS_U55, precision=Precision.A16W8),
+    Recipe(name="ETHOSU_U65_INT8", target=ETHOS_U65, precision=Precision.INT8),
+    Recipe(name="ETHOSU_U65_A16W8", target=ETHOS_U65, precision=Precision.A16W8),
+    Recipe(name="ETHOSU_U85_INT8", target=ETHOS_U85, precision=Precision.INT8),
+    Recipe(name="ETHOSU_U85_A16W8", target=ETHOS_U85, precision=Precision.A16W8),
+    Recipe(name="TOSA_FP", target=TOSA, precision=Precision.FP),
+    Recipe(name="TOSA_INT8", target=TOSA, precision=Precision.INT8),
+    Recipe(name="TOSA_A16W8", target=TOSA, precision=Precision.A16W8),
+    Recipe(name="VGF_FP", target=VGF, precision=Precision.FP),
+    Recipe(name="VGF_INT8", target=VGF, precision=Precision.INT8),
+    Recipe(name="VGF_A16W8", target=VGF, precision=Precision.A16W8),
+)
+
+BY_NAME: dict[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
+
+# What TOSA and VGF are lowered to. (Ethos-U's profile follows from its target and is upstream's to choose.)
+TOSA_PROFILES: dict[Precision, str] = {
+    Precision.FP: "TOSA-1.0+FP",
+    Precision.INT8: "TOSA-1.0+INT",
+    Precision.A16W8: "TOSA-1.0+INT+int16",
+}

@@ -1,0 +1,71 @@
+"""The errors users meet. Each message says the problem, the value, what is allowed and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ArmRecipeError(ValueError):
+    """Base of every error that arm_recipes raises on purpose."""
+
+
+class OptionError(ArmRecipeError):
+    """A keyword argument of a recipe is unknown, ill-typed or illegal. Raised by `get_recipe`.
+
+    Attributes:
+        recipe: name of the recipe, e.g. ``ETHOSU_U85_INT8``.
+        option: name of the keyword argument.
+        value: what it was given.
+        allowed: the legal values, or a phrase that describes them; None where the message says it all.
+        nearest: the legal name nearest to a misspelt one, else None.
+    """
+
+    def __init__(
+        self,
+        recipe: str,
+        option: str,
+        value: object,
+        problem: str,
+        *,
+        allowed: Iterable[object] | str | None = None,
+        nearest: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.option = option
+        self.value = value
+        self.allowed = allowed if allowed is None or isinstance(allowed, str) else tuple(allowed)
+        self.nearest = nearest
+        parts = [f"{recipe}: {option}={value!r} {problem}."]
+        if nearest is not None:
+            parts.append(f"Did you mean {nearest!r}?")
+        if self.allowed is not None:
+            parts.append(f"Allowed: {spell(self.allowed)}.")
+        if hint is not None:
+            parts.append(hint)
+        super().__init__(" ".join(parts))
+
+
+class ToolError(ArmRecipeError):
+    """A program or package that a recipe needs is missing or does not work on this machine."""
+
+
+class ModelError(ArmRecipeError):
+    """What was handed to `export` can't become what the recipe promises."""
+
+
+class LoweringError(ArmRecipeError):
+    """The lowered program is not what the recipe promises. Raised instead of returning it."""
+
+
+def spell(values: Iterable[object] | str) -> str:
+    """Write `values` as a list for a message; a string is a description and stays as it is."""
+    return values if isinstance(values, str) else ", ".join(str(value) for value in values)
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `word` most likely misspells, or None."""
+    by_folded = {candidate.casefold(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=1)
+    return by_folded[found[0]] if found else None

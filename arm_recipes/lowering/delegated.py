@@ -1,0 +1,65 @@
+"""What the delegated families (Ethos-U, TOSA, VGF) share: upstream's parts, put together as upstream does."""
+
+from __future__ import annotations
+
+from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
+from executorch.backends.arm.quantizer import (
+    get_symmetric_a16w8_quantization_config,
+    get_symmetric_quantization_config,
+)
+from executorch.backends.arm.util._factory import create_partitioner, create_quantizer
+from executorch.exir.capture import EdgeCompileConfig, ExecutorchBackendConfig
+from executorch.exir.pass_manager import PassType
+from executorch.exir.program import EdgeProgramManager
+from executorch.export import ExportRecipe, LoweringRecipe, QuantizationRecipe
+
+from ..catalog import Precision, Recipe
+from .checks import CapturedModelCheck, ProgramCheck
+
+_QUANTIZATION_CONFIGS = {
+    Precision.INT8: get_symmetric_quantization_config,
+    Precision.A16W8: get_symmetric_a16w8_quantization_config,
+}
+
+
+def delegated(
+    recipe: Recipe, per_channel: bool, compile_spec: ArmCompileSpec, *, replace_quant_nodes: bool
+) -> ExportRecipe:
+    """Assemble the recipe that lowers with `compile_spec`.
+
+    Args:
+        recipe: the catalog row.
+        per_channel: of the weights' quantization; not looked at where nothing is quantized.
+        compile_spec: of the target.
+        replace_quant_nodes: whether the quantize and dequantize nodes that stay outside the delegate become
+            cortex_m kernels.
+    """
+    # The partitioner keeps a snapshot of the compile spec, into which the pass pipeline's configuration comes only
+    # when it is first read. Left to itself it would come too late, and U55 and U65 would lose theirs.
+    compile_spec.set_pass_pipeline_config(compile_spec._get_pass_pipeline_config())
+
+    quantization_recipe = None
+    if recipe.precision.quantized:
+        quantizer = create_quantizer(compile_spec)
+        quantizer.set_global(_QUANTIZATION_CONFIGS[recipe.precision](is_per_channel=per_channel))
+        quantization_recipe = QuantizationRecipe(quantizers=[CapturedModelCheck(recipe), quantizer])
+
+    return ExportRecipe(
+        name=recipe.value,
+        quantization_recipe=quantization_recipe,
+        lowering_recipe=LoweringRecipe(
+            partitioners=[create_partitioner(compile_spec)],
+            edge_transform_passes=[ProgramCheck(recipe)],
+            edge_manager_transform_passes=[_replace_quant_nodes] if replace_quant_nodes else None,
+            edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        ),
+        # Arm's runtimes expect the delegate's payload inline.
+        executorch_backend_config=ExecutorchBackendConfig(extract_delegate_segments=False),
+    )
+
+
+def _replace_quant_nodes(edge_program_manager: EdgeProgramManager) -> list[PassType]:
+    # Registers the whole cortex_m operator library on import, which float recipes have no use for.
+    from executorch.backends.cortex_m.passes.replace_quant_nodes_pass import ReplaceQuantNodesPass
+
+    return [ReplaceQuantNodesPass()]

@@ -1,0 +1,25 @@
+"""Ethos-U55, U65 and U85: delegated through TOSA and Vela."""
+
+from __future__ import annotations
+
+from executorch.backends.arm.ethosu import EthosUCompileSpec
+from executorch.export import ExportRecipe
+
+from .. import vela
+from ..catalog import Recipe
+from ..options import EthosUOptions
+from .delegated import delegated
+
+# aot_arm_compiler.py always asks Vela for these; they become part of the .pte, as all flags do.
+_SCRIPT_FLAGS = ["--verbose-operators", "--verbose-cycle-estimate"]
+
+
+def build(recipe: Recipe, options: EthosUOptions) -> ExportRecipe:
+    compile_spec = EthosUCompileSpec(
+        target=f"{recipe.target.name}-{options.macs}",
+        system_config=options.system_config,
+        memory_mode=options.memory_mode,
+        extra_flags=[*_SCRIPT_FLAGS, *options.vela_flags()],
+        config_ini=vela.read_config(options.config_ini).argument,
+    )
+    return delegated(recipe, options.per_channel, compile_spec, replace_quant_nodes=True)
