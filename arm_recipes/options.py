@@ -243,6 +243,7 @@ class EthosUOptions(Options):
                 vela.try_flags(flags)
             except vela.VelaRefusal as refusal:
                 value = getattr(self, option)
+                value = list(value) if isinstance(value, tuple) else value
                 raise OptionError(recipe.name, option, value, f"is refused by Vela: {refusal}") from refusal
 
     def _check_extra_flags(self, recipe: Recipe) -> None:
@@ -334,12 +335,12 @@ class VgfOptions(Options):
                     recipe.name,
                     "compiler_flags",
                     given,
-                    f"holds {flag!r}; it is empty or {_SPLIT_AT_SPACE}",
+                    f"holds {flag!r}; it {_SPLIT_AT_SPACE}" if flag else "holds an empty flag",
                     hint="Give each word as an item of its own.",
                 )
             if flag.partition("=")[0] in self._OWNED:
                 raise OptionError(
-                    recipe.name, "compiler_flags", given, f"holds {flag!r}, which the recipe sets or can't work with"
+                    recipe.name, "compiler_flags", given, f"holds {flag!r}, which is the recipe's own to set"
                 )
 
 
@@ -463,8 +464,9 @@ def _illegal(
     why: str | None,
     defaulted: bool,
 ) -> OptionError:
-    config = f" with {resolved['config_ini']}" if name in ("system_config", "memory_mode") else ""
-    problem = f"{'(the default) ' if defaulted else ''}is not legal for {recipe.target.name}{config}"
+    beside = {"system_config": ("config_ini",), "memory_mode": ("config_ini", "system_config")}.get(name, ())
+    context = "".join(f" with {resolved[option]}" for option in beside)
+    problem = f"{'(the default) ' if defaulted else ''}is not legal for {recipe.target.name}{context}"
     return OptionError(
         recipe.name,
         name,

@@ -154,7 +154,7 @@ def flags_set(flags: Sequence[str]) -> frozenset[str]:
         VelaRefusal: Vela's parser does not accept the flags, or they only make it print something and end.
     """
     parser = _argument_parser()
-    unset = object()
+    unset: list[str] = []  # a list, as some arguments append to what is there (a copy of it)
     seen = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args([])), unset))
     with _muted() as printed:
         try:

@@ -19,14 +19,22 @@ from ..errors import ModelError
 
 
 class CapturedModelCheck(Quantizer):
-    """Annotates nothing. Refuses a model that was captured in training mode."""
+    """Annotates nothing. Refuses a model that was captured in training mode.
+
+    It goes first among the recipe's quantizers, and its `note` among the pre-prepare passes: it has to look before
+    prepare_pt2e fuses batch norms away, and to raise where the session doesn't wrap what is raised.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self._recipe = recipe
 
+    def note(self, model: GraphModule) -> GraphModule:
+        model.meta[_TRAINS] = _first_in_training_mode(model)
+        return model
+
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
-        _refuse_training(self._recipe, model)
+        _refuse_training(self._recipe, model.meta.pop(_TRAINS, None))
         return model
 
     def annotate(self, model: GraphModule) -> GraphModule:
@@ -36,6 +44,9 @@ class CapturedModelCheck(Quantizer):
         """Nothing to validate: nothing was annotated."""
 
 
+_TRAINS = "arm_recipes.trains"
+
+
 class ProgramCheck:
     """An edge transform callable that asks for no passes. Refuses a program that the recipe was not made for."""
 
@@ -43,20 +54,23 @@ class ProgramCheck:
         self._recipe = recipe
 
     def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
-        _refuse_training(self._recipe, program.graph_module)
+        _refuse_training(self._recipe, _first_in_training_mode(program.graph_module))
         if self._recipe.precision.quantized:
             _refuse_unquantized(self._recipe, method, program)
         return []
 
 
-def _refuse_training(recipe: Recipe, graph_module: GraphModule) -> None:
-    for node in _calls(graph_module):
-        if _in_training_mode(node):
-            raise ModelError(
-                f"{recipe.name}: the model was captured in training mode ({_where(node)} still trains), so its program "
-                "would be random or wrong. Call model.eval() before export; a dropout that is asked for with "
-                "training=True in the model's code has to go from there."
-            )
+def _refuse_training(recipe: Recipe, node: Node | None) -> None:
+    if node is not None:
+        raise ModelError(
+            f"{recipe.name}: the model was captured in training mode ({_where(node)} still trains), so its program "
+            "would be random or wrong. Call model.eval() before export; a dropout that is asked for with "
+            "training=True in the model's code has to go from there."
+        )
+
+
+def _first_in_training_mode(graph_module: GraphModule) -> Node | None:
+    return next((node for node in _calls(graph_module) if _in_training_mode(node)), None)
 
 
 def _in_training_mode(node: Node) -> bool:

@@ -42,7 +42,8 @@ def delegated(
     if recipe.precision.quantized:
         quantizer = create_quantizer(compile_spec)
         quantizer.set_global(_QUANTIZATION_CONFIGS[recipe.precision](is_per_channel=per_channel))
-        quantization_recipe = QuantizationRecipe(quantizers=[CapturedModelCheck(recipe), quantizer])
+        check = CapturedModelCheck(recipe)
+        quantization_recipe = QuantizationRecipe(quantizers=[check, quantizer], pre_prepare_passes=[check.note])
 
     return ExportRecipe(
         name=recipe.value,

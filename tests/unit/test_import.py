@@ -1,0 +1,49 @@
+"""What importing costs: the root, the catalog, the options and the errors load neither torch nor executorch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import arm_recipes
+
+_HEAVY = "print(*sorted({'torch', 'executorch', 'torchao'} & sys.modules.keys()))"
+
+
+def _loaded_by(statement: str) -> list[str]:
+    code = f"import sys; {statement}; {_HEAVY}"
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import arm_recipes; dir(arm_recipes); arm_recipes.__version__",
+        "from arm_recipes import OptionError",
+        "import arm_recipes.catalog, arm_recipes.errors, arm_recipes.vela",
+        # What a listing needs: every option of every recipe.
+        "from arm_recipes import catalog, options; [options.describe(recipe) for recipe in catalog.RECIPES]",
+    ],
+)
+def test_is_light(statement: str) -> None:
+    assert _loaded_by(statement) == []
+
+
+def test_the_check_can_fail() -> None:
+    assert _loaded_by("from arm_recipes import ArmRecipeType") == ["executorch", "torch", "torchao"]
+
+
+def test_every_public_name_is_there() -> None:
+    assert set(arm_recipes.__all__) - set(vars(arm_recipes)) <= {"__version__", *arm_recipes._MODULES}
+    for name in arm_recipes.__all__:
+        assert getattr(arm_recipes, name) is not None
+    assert dir(arm_recipes) == sorted(arm_recipes.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'arm_recipes' has no attribute 'ArmRecipe'"):
+        _ = arm_recipes.ArmRecipe
