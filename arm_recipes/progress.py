@@ -1,0 +1,79 @@
+"""Progress bars over an export: its stages, and the samples of its calibration."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from executorch.export import ExportSession, StageType
+from executorch.export.stages import PipelineArtifact, Stage
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+Samples = Iterable[tuple[Any, ...]]
+
+
+class Bars:
+    """Shows on standard error how far an export is; does nothing where it is not to be shown."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+
+    def samples(self, samples: Samples, total: int | None) -> Samples:
+        """`samples` with a bar of their own."""
+        if self._progress is None:
+            return samples
+        return self._progress.track(samples, total=total, description="  calibrate")
+
+    def stages(self, session: ExportSession) -> None:
+        """Follow the stages of `session`, each of which is wrapped."""
+        if self._progress is None:
+            return
+        stages = dict(session.get_all_registered_stages())
+        task = self._progress.add_task("export", total=len(stages))
+        for stage_type, stage in stages.items():
+            session.register_stage(stage_type, _Followed(stage, self._progress, task))
+
+
+class _Followed(Stage):
+    """A stage that moves a bar."""
+
+    def __init__(self, stage: Stage, progress: Progress, task: Any) -> None:
+        super().__init__()
+        self._stage = stage
+        self._progress = progress
+        self._task = task
+
+    @property
+    def stage_type(self) -> StageType:
+        return self._stage.stage_type
+
+    @property
+    def valid_predecessor_stages(self) -> list[StageType]:
+        return self._stage.valid_predecessor_stages  # type: ignore[no-any-return]
+
+    @property
+    def can_start_pipeline(self) -> bool:
+        return self._stage.can_start_pipeline  # type: ignore[no-any-return]
+
+    def run(self, artifact: PipelineArtifact) -> None:
+        self._progress.update(self._task, description=self.stage_type.value.replace("_", " "))
+        self._stage.run(artifact)
+        self._progress.advance(self._task)
+
+    def get_artifacts(self) -> PipelineArtifact:
+        return self._stage.get_artifacts()
+
+
+@contextlib.contextmanager
+def shown(enabled: bool) -> Iterator[Bars]:
+    """Bars for the time of the context, gone afterwards."""
+    if not enabled:
+        yield Bars(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    # Standard output is the export's to redirect.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+        yield Bars(progress)
