@@ -12,7 +12,7 @@ import torch
 from arm_recipes.errors import CalibrationError, spell
 
 from .files import READERS, ImageOptions, image_form
-from .inputs import InputSpec, check_values, cut, fit, named, specs_of
+from .inputs import InputSpec, check_values, counted, cut, fit, named, specs_of
 from .sources import FileSource, Piece, Settings, Source, source_of
 
 # A mapped file is let go and mapped anew after so many bytes: pages that were read count as memory in use.
@@ -133,7 +133,7 @@ def load_calibration(
             ", ..." if files.unsupported > len(files.unsupported_names) else ""
         )
         warnings.warn(
-            f"{files.description}: {files.unsupported} files of unsupported kinds are not used ({named_files}). "
+            f"{files.description}: {counted(files.unsupported, 'file')} of unsupported kinds not used ({named_files}). "
             f"Supported: {spell(READERS)}.",
             stacklevel=2,
         )
@@ -305,8 +305,8 @@ class CalibrationData:
     def _empty(self) -> CalibrationError:
         if self._length:
             return CalibrationError(
-                f"{self._source.description}: it gave {self._length} samples before and gives none now, so it is "
-                "exhausted. Give a list, or a function that makes it anew: calibration=lambda: make_loader()."
+                f"{self._source.description}: it gave {counted(self._length, 'sample')} before and gives none now, "
+                "so it is exhausted. Give a list, or a function that makes it anew: calibration=lambda: make_loader()."
             )
         return CalibrationError(
             f"{self._source.description}: it gives no sample: it is empty, or was gone through before. A model "

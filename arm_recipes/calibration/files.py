@@ -23,7 +23,7 @@ import torch
 
 from arm_recipes.errors import CalibrationError, ToolError, nearest, spell
 
-from .inputs import InputSpec, from_array, shape_text
+from .inputs import InputSpec, counted, described, from_array, shape_text
 
 # Suffix -> the only format that Pillow may take the file for. (It knows some that call other programs.)
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".ppm": "PPM"}
@@ -106,9 +106,9 @@ class ImageForm:
         return (1, *shape) if self.batched else shape
 
     def __str__(self) -> str:
-        values = (
-            "pixels 0..255" if self.dtype == torch.uint8 else f"(pixels / 255 - {_few(self.mean)}) / {_few(self.std)}"
-        )
+        values = "pixels 0..255" if self.dtype == torch.uint8 else "pixels / 255"
+        if any(self.mean) or set(self.std) != {1.0}:
+            values = f"({values} - {_few(self.mean)}) / {_few(self.std)}"
         return f"{shape_text(self.shape)}, {values}"
 
 
@@ -270,10 +270,14 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
 
     names = sorted(heapq.nsmallest(max_samples, supported(), key=draw))
     if not names:
-        what = f"holds {others} files, of unsupported kinds ({', '.join(first_others)})" if others else "is empty"
+        what = (
+            f"holds {counted(others, 'file')}, of unsupported kinds ({', '.join(first_others)})"
+            if others
+            else "is empty"
+        )
         raise CalibrationError(f"{given}: the folder {what}, so there is nothing to calibrate with. {_SUPPORTED}")
     description = (
-        f"folder {given} ({found} files)"
+        f"folder {given} ({counted(found, 'file')})"
         if len(names) == found
         else (f"folder {given} ({len(names)} of {found} files, seed {seed})")
     )
@@ -364,6 +368,11 @@ def read(path: Path, image: ImageForm | None, *, peek: bool = False) -> Sequence
             raise CalibrationError(
                 f"{path}: it can't be opened ({error.strerror}). Make it readable, or take it out."
             ) from error
+        if re.search("pickle|Python objects", str(error)):
+            raise CalibrationError(
+                f"{path}: it holds something other than numbers, or is damaged. It was not loaded, as loading it "
+                "could run code. Save arrays of numbers alone."
+            ) from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CalibrationError(
             f"{path}: it can't be read as {kind} ({reason}). It is truncated, damaged or of another kind: write it "
@@ -383,7 +392,7 @@ def _read_torch(path: Path, image: ImageForm | None, peek: bool) -> object:
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     if not isinstance(content, (torch.Tensor, list, tuple, Mapping)):
         raise CalibrationError(
-            f"{path}: it holds a {type(content).__name__}. Allowed: a tensor, a tuple of tensors (the inputs of a "
+            f"{path}: it holds {described(content)}. Allowed: a tensor, a tuple of tensors (the inputs of a "
             "sample), a dict of tensors by input name, or a list of such tuples or dicts."
         )
     return content

@@ -56,18 +56,18 @@ def specs_of(example_inputs: object, names: Sequence[str] | None = None) -> tupl
         example_inputs = example_inputs[0]
     if not isinstance(example_inputs, (list, tuple)) or not example_inputs:
         raise CalibrationError(
-            f"example_inputs is {_described(example_inputs)}. Allowed: the tensors that the model is called with, as a "
+            f"example_inputs is {described(example_inputs)}. Allowed: the tensors that the model is called with, as a "
             "tuple, e.g. (torch.randn(1, 3, 32, 32),)."
         )
     specs = []
     for index, example in enumerate(example_inputs):
         if isinstance(example, torch.Tensor):
-            specs.append(InputSpec(None, tuple(example.shape), example.dtype))
+            specs.append(InputSpec(None, tuple(_size(size) for size in example.shape), example.dtype))
         elif isinstance(example, InputSpec):
             specs.append(example)
         else:
             raise CalibrationError(
-                f"example_inputs[{index}] is {_described(example)}. Calibration samples can be checked only for models "
+                f"example_inputs[{index}] is {described(example)}. Calibration samples can be checked only for models "
                 "whose inputs are all tensors: leave the others to the model's defaults."
             )
     return named(specs, names)
@@ -79,8 +79,8 @@ def named(specs: Sequence[InputSpec], names: Sequence[str] | None) -> tuple[Inpu
         return tuple(specs)
     if len(names) != len(specs):
         raise CalibrationError(
-            f"input_names={list(names)} has {_counted(len(names), 'name')}, and the model takes "
-            f"{_counted(len(specs), 'input')}. Give one name per input, in the order of the model's arguments."
+            f"input_names={list(names)} has {counted(len(names), 'name')}, and the model takes "
+            f"{counted(len(specs), 'input')}. Give one name per input, in the order of the model's arguments."
         )
     return tuple(replace(spec, name=name) for spec, name in zip(specs, names))
 
@@ -97,8 +97,8 @@ def fit(
         specs: the model's inputs.
         where: what errors call the sample.
         strict_names: whether the names of the specs are all that counts in a dict.
-        row: whether the sample may be a row of a data set, that is a dict whose values lack the leading dimension of
-            1 and may be lists of numbers.
+        row: whether the sample is of an iterable and not of a file. A dict may then be a row of a data set, whose
+            values lack the leading dimension of 1 and may be lists of numbers.
 
     Returns:
         The tensors, and how many samples they hold.
@@ -106,18 +106,18 @@ def fit(
     Raises:
         CalibrationError: the sample does not fit.
     """
-    row = row and isinstance(sample, Mapping)
+    data_set = row and isinstance(sample, Mapping)
     tensors = []
     counts = []
-    for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names), specs)):
+    for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names, row), specs)):
         place = f"{where}: {_input(index, spec)}"
-        tensor = _tensor(value, spec, place, numbers=row)
+        tensor = _tensor(value, spec, place, numbers=data_set)
         if tensor.dtype != spec.dtype:
             raise CalibrationError(
                 f"{place} has dtype {_dtype(tensor.dtype)} (shape {shape_text(tensor.shape)}); the model takes "
                 f"{_dtype(spec.dtype)} (shape {spec.shape_text}). {_cast_hint(tensor.dtype, spec.dtype)}"
             )
-        if row and spec.shape[:1] in ((1,), (None,)) and _fits(tensor.shape, spec.shape[1:]):
+        if data_set and spec.shape[:1] in ((1,), (None,)) and _fits(tensor.shape, spec.shape[1:]):
             tensor = tensor.unsqueeze(0)
         tensors.append(tensor)
         counts.append(_multiple(tensor.shape, spec, place))
@@ -151,6 +151,10 @@ def cut(
 def check_values(sample: Sequence[torch.Tensor], specs: Sequence[InputSpec], where: str) -> None:
     """Refuse NaN and infinity, which would spoil the scales of all that comes after them."""
     for index, (tensor, spec) in enumerate(zip(sample, specs)):
+        if tensor.is_meta:
+            raise CalibrationError(
+                f"{where}: {_input(index, spec)} is a meta tensor, which has no values. Give real data."
+            )
         if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         # The one-byte floats have no isfinite.
@@ -170,27 +174,35 @@ def shape_text(shape: Sequence[int | None]) -> str:
     return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
 
-def _values(sample: object, specs: Sequence[InputSpec], where: str, strict_names: bool) -> Sequence[object]:
+def _size(size: int | torch.SymInt) -> int | None:
+    return size if isinstance(size, int) else None
+
+
+def _values(sample: object, specs: Sequence[InputSpec], where: str, strict_names: bool, row: bool) -> Sequence[object]:
     if isinstance(sample, Mapping):
         return _by_name(sample, specs, where, strict_names)
     values = sample if isinstance(sample, (list, tuple)) else (sample,)
     if len(values) != len(specs):
         raise CalibrationError(
-            f"{where}: it has {_counted(len(values), 'input')} ({', '.join(_described(value) for value in values[:4])}"
-            f"{', ...' if len(values) > 4 else ''}); the model takes {_counted(len(specs), 'input')} "
+            f"{where}: it has {counted(len(values), 'input')} ({', '.join(described(value) for value in values[:4])}"
+            f"{', ...' if len(values) > 4 else ''}); the model takes {counted(len(specs), 'input')} "
             f"({', '.join(f'{spec.name or index}: {spec.shape_text}' for index, spec in enumerate(specs))}). "
-            + _count_hint(len(values), len(specs))
+            + _count_hint(len(values), len(specs), row)
         )
     return values
 
 
-def _count_hint(got: int, wanted: int) -> str:
-    if got > wanted:
+def _count_hint(got: int, wanted: int, row: bool) -> str:
+    if got > wanted and row:
         select = "batch[0]" if wanted == 1 else f"tuple(batch[:{wanted}])"
         return (
-            "A tuple or list is the inputs of one sample. Are there labels, as a DataLoader gives them? "
-            f"Leave them out: calibration=lambda: ({select} for batch in loader). "
-            "Are they several samples? Give (or save) a list of tuples, one per sample."
+            "A tuple or list means the inputs of one sample. Where labels come with them, as from a DataLoader, "
+            f"leave those out: give lambda: ({select} for batch in loader)."
+        )
+    if got > wanted:
+        return (
+            "A tuple or list means the inputs of one sample. If these are several samples, save them as one tensor "
+            "(torch.cat), or as a list of tuples, one per sample."
         )
     return "Give every sample as a tuple of all the model's inputs, or as a dict by their names."
 
@@ -206,7 +218,7 @@ def _by_name(sample: Mapping[Any, object], specs: Sequence[InputSpec], where: st
     given = ", ".join(map(repr, list(sample)[:8])) + (", ..." if len(sample) > 8 else "")
     if None in names:
         wanted = (
-            f"The names of the model's {_counted(len(specs), 'input')} are not known, so these can't be chosen from."
+            f"The names of the model's {counted(len(specs), 'input')} are not known, so these can't be chosen from."
         )
     else:
         missing = ", ".join(repr(name) for name in names if name not in sample)
@@ -232,7 +244,7 @@ def _tensor(value: object, spec: InputSpec, place: str, *, numbers: bool) -> tor
     if numbers and isinstance(value, (list, int, float)):
         return _from_numbers(value, spec, place)
     raise CalibrationError(
-        f"{place} is {_described(value)}; the model takes a tensor of dtype {_dtype(spec.dtype)} and shape "
+        f"{place} is {described(value)}; the model takes a tensor of dtype {_dtype(spec.dtype)} and shape "
         f"{spec.shape_text}. Give a torch tensor or a NumPy array."
     )
 
@@ -312,7 +324,7 @@ def _multiple(shape: Sequence[int], spec: InputSpec, place: str) -> int:
 
 def _shape_hint(shape: Sequence[int], wanted: Sequence[int | None]) -> str:
     if len(shape) + 1 == len(wanted) and _fits(shape, wanted[1:]):
-        return "The batch dimension is missing: add it with x.unsqueeze(0), or x[None] in NumPy."
+        return "The batch dimension is missing. Add it: x.unsqueeze(0), x[None] in NumPy, DataLoader(x) for a data set."
     if len(shape) == len(wanted) == 4:
         for order, layouts in (
             ((0, 3, 1, 2), "NHWC, and the model takes NCHW"),
@@ -338,7 +350,7 @@ def _input(index: int, spec: InputSpec) -> str:
     return f"input {index}" if spec.name is None else f"input {index} ({spec.name})"
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     if value is None:
         return "None"
     if isinstance(value, (torch.Tensor, np.ndarray)):
@@ -349,5 +361,5 @@ def _described(value: object) -> str:
     return f"{article} {type(value).__name__}"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

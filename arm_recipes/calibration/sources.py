@@ -15,7 +15,7 @@ import torch
 from arm_recipes.errors import CalibrationError
 
 from .files import Files, ImageOptions, find_files, image_form, is_mapped, read
-from .inputs import InputSpec
+from .inputs import InputSpec, described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class _Iterable:
             )
 
 
-class _Iterator(_Iterable):
+class _OneShot(_Iterable):
     """What can be gone through only once. What it gave is kept and given again."""
 
     peekable = True  # what was looked at is not lost
@@ -223,26 +223,26 @@ def source_of(source: Any, settings: Settings) -> Source:
         return FileSource(find_files(path, settings.max_samples, settings.seed))
     kind = type(source).__name__
     if isinstance(source, (torch.Tensor, np.ndarray, Mapping)):
-        return _Indexed([source], f"{_article(kind)} {kind}")
+        return _Indexed([source], described(source))
     if isinstance(source, Iterator):
-        return _Iterator(source, f"{_article(kind)} {kind} (kept in memory)")
+        return _OneShot(source, f"{described(source)} (kept in memory)")
     indexed = hasattr(type(source), "__getitem__") and hasattr(type(source), "__len__")
     if indexed and not isinstance(source, (bytes, bytearray, memoryview)):
         if len(source) == 0:
             raise CalibrationError(
                 f"calibration: the {kind} is empty, so there is nothing to calibrate with. Give at least one sample."
             )
-        description = f"{_article(kind)} {kind} of {len(source)}"
+        description = f"{described(source)} of {len(source)}"
         if len(source) > settings.max_samples:
             description += f" ({settings.max_samples} used, seed {settings.seed})"
         return _Indexed(source, description)
     if hasattr(type(source), "__iter__") and not indexed:
-        return _Iterable(lambda: source, f"{_article(kind)} {kind}")
+        return _Iterable(lambda: source, described(source))
     if callable(source):
-        name = getattr(source, "__qualname__", kind)
+        name = getattr(source, "__name__", kind)
         return _Iterable(partial(_made, source, name), f"function {name}")
     raise CalibrationError(
-        f"calibration={source!r}: {_article(kind)} {kind} is no calibration data. Allowed: the path of a file or "
+        f"calibration={source!r}: {described(source)} is no calibration data. Allowed: the path of a file or "
         "folder, a list of samples, an iterable such as a DataLoader or a generator, a function that gives one, "
         "CalibrationData."
     )
@@ -252,11 +252,7 @@ def _made(function: Callable[[], Any], name: str) -> Iterable[object]:
     made = function()
     if isinstance(made, (str, bytes, torch.Tensor, np.ndarray, Mapping)) or not hasattr(type(made), "__iter__"):
         raise CalibrationError(
-            f"function {name}: it gives {_article(type(made).__name__)} {type(made).__name__}. Let it give an "
-            "iterable of samples, e.g. a list of tuples of tensors."
+            f"function {name}: it gives {described(made)}. Let it give an iterable of samples, e.g. a list of tuples "
+            "of tensors."
         )
     return made  # type: ignore[no-any-return]
-
-
-def _article(word: str) -> str:
-    return "an" if word[0].lower() in "aeiou" else "a"
