@@ -17,7 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import ArmRecipeError, LoweringError, ModelError, OptionError, ToolError
+    from .calibration import load_calibration
+    from .errors import ArmRecipeError, CalibrationError, LoweringError, ModelError, OptionError, ToolError
     from .provider import ArmRecipeProvider, register
     from .recipe_types import ArmRecipeType
 
@@ -25,11 +26,13 @@ __all__ = [
     "ArmRecipeError",
     "ArmRecipeProvider",
     "ArmRecipeType",
+    "CalibrationError",
     "LoweringError",
     "ModelError",
     "OptionError",
     "ToolError",
     "__version__",
+    "load_calibration",
     "register",
 ]
 
@@ -38,10 +41,12 @@ _MODULES = {
     "ArmRecipeError": "errors",
     "ArmRecipeProvider": "provider",
     "ArmRecipeType": "provider",
+    "CalibrationError": "errors",
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
     "ToolError": "errors",
+    "load_calibration": "calibration",
     "register": "provider",
 }
 

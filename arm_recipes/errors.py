@@ -59,6 +59,10 @@ class LoweringError(ArmRecipeError):
     """The lowered program is not what the recipe promises. Raised instead of returning it."""
 
 
+class CalibrationError(ArmRecipeError):
+    """Calibration data is missing, can't be read, or is not what the model takes."""
+
+
 def spell(values: Iterable[object] | str) -> str:
     """Write `values` as a list for a message; a string is a description and stays as it is."""
     return values if isinstance(values, str) else ", ".join(str(value) for value in values)

@@ -1,0 +1,498 @@
+"""Files of calibration data: which of a folder are used, and what is in one. Reading never runs code.
+
+Tensors come out mapped to the file where its format allows (.npy, .pt, .pth, .safetensors), so that opening one costs
+no memory for its values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from arm_recipes.errors import CalibrationError, ToolError, nearest, spell
+
+from .inputs import InputSpec, counted, described, from_array, shape_text
+
+# Suffix -> the only format that Pillow may take the file for. (It knows some that call other programs.)
+_IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".ppm": "PPM"}
+# So many unsupported files are named; of the rest only the number is kept.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images become tensors. See `load_calibration` for what the options mean.
+
+    Raises:
+        CalibrationError: a value is illegal.
+    """
+
+    size: int | Sequence[int] | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+    layout: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        if self.layout not in ("NCHW", "NHWC"):
+            raise CalibrationError(f"layout={self.layout!r} is not known. Allowed: 'NCHW', 'NHWC'.")
+        if self.size is not None:
+            sizes = _sequence(self.size)
+            if not (sizes and len(sizes) <= 2 and all(type(size) is int and size > 0 for size in sizes)):
+                raise CalibrationError(
+                    f"size={self.size!r} is no size of an image. Allowed: (height, width) in pixels, or one number "
+                    "for both."
+                )
+        _check_scale("mean", self.mean, lambda value: 0 <= value <= 1, "numbers from 0 to 1")
+        _check_scale("std", self.std, lambda value: 0 < value <= 1, "numbers above 0, up to 1")
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the options that are not at their defaults."""
+        names = [name for name in ("size", "mean", "std") if getattr(self, name) is not None]
+        return names if self.layout == "NCHW" else [*names, "layout"]
+
+
+def _check_scale(name: str, given: object, legal: Callable[[float], bool], allowed: str) -> None:
+    if given is None:
+        return
+    for value in _sequence(given) or [None]:
+        if isinstance(value, bool) or not isinstance(value, Real) or not legal(float(value)):
+            raise CalibrationError(
+                f"{name}={given!r} does not fit pixels, which are scaled to 0..1 first. Allowed: {allowed}, one per "
+                "channel or one for all. Divide values meant for pixels of 0..255 by 255."
+            )
+
+
+def _sequence(value: object) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """The tensor that an image has to become, for one model.
+
+    Attributes:
+        size: height and width.
+        channels: 1 or 3.
+        mean, std: one number per channel, in units of pixels scaled to 0..1.
+        channels_last: whether the channels are the last dimension.
+        dtype: a float, or uint8 for pixels as they are.
+        batched: whether there is a leading dimension of 1.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels_last: bool
+    dtype: torch.dtype
+    batched: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = (*self.size, self.channels) if self.channels_last else (self.channels, *self.size)
+        return (1, *shape) if self.batched else shape
+
+    def __str__(self) -> str:
+        values = "pixels 0..255" if self.dtype == torch.uint8 else "pixels / 255"
+        if any(self.mean) or set(self.std) != {1.0}:
+            values = f"({values} - {_few(self.mean)}) / {_few(self.std)}"
+        return f"{shape_text(self.shape)}, {values}"
+
+
+def _few(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else f"({', '.join(f'{value:g}' for value in values)})"
+
+
+def image_form(options: ImageOptions, specs: Sequence[InputSpec], where: str) -> ImageForm:
+    """What images have to become for a model of these inputs.
+
+    Raises:
+        CalibrationError: it takes no images, or not such as the options make.
+    """
+    if len(specs) != 1:
+        raise CalibrationError(
+            f"{where}: an image is 1 input, and the model takes {len(specs)}. Save each sample with all its inputs, "
+            "e.g. as .npz or .safetensors by the inputs' names."
+        )
+    spec = specs[0]
+    shape = spec.shape
+    form = f"{spec.shape_text}, {str(spec.dtype).removeprefix('torch.')}"
+    if len(shape) not in (3, 4):
+        raise CalibrationError(
+            f"{where}: the model's input ({form}) is no image. Images make 4 dimensions, or 3 without a batch "
+            "dimension."
+        )
+    batched = len(shape) == 4
+    if batched and shape[0] not in (1, None):
+        raise CalibrationError(
+            f"{where}: the model takes batches of {shape[0]} ({form}), and an image makes a batch of 1. Export with "
+            "example inputs of batch 1, or save batches as .npy files."
+        )
+    pixels = shape[1:] if batched else shape
+    last = options.layout == "NHWC"
+    channels, *plane = (pixels[2], pixels[0], pixels[1]) if last else pixels
+    if channels not in (1, 3):
+        other = "NCHW" if last else "NHWC"
+        hint = (
+            f" Is its layout {other}? Then give layout={other!r}."
+            if (pixels[0] if last else pixels[2]) in (1, 3)
+            else ""
+        )
+        raise CalibrationError(
+            f"{where}: in layout {options.layout} the model's input ({form}) has {channels} channels; images have 1 "
+            f"(gray) or 3 (RGB).{hint}"
+        )
+    if not (spec.dtype.is_floating_point or spec.dtype == torch.uint8):
+        raise CalibrationError(
+            f"{where}: images become float or uint8, and the model's input is {form}. Save .npy files."
+        )
+    given = None if options.size is None else tuple((_sequence(options.size) * 2)[:2])
+    if given is None and None in plane:
+        raise CalibrationError(
+            f"{where}: height and width are open in the model's input ({form}). Give size=(height, width)."
+        )
+    if given is not None and any(want not in (None, got) for want, got in zip(plane, given)):
+        raise CalibrationError(
+            f"{where}: size={given} makes images of another size than the model's input ({form}). Leave size= out to "
+            "get the model's."
+        )
+    if spec.dtype == torch.uint8 and (options.mean is not None or options.std is not None):
+        raise CalibrationError(
+            f"{where}: the model takes pixels as they are ({form}): mean and std have no place. Leave them out."
+        )
+    height, width = given or plane
+    return ImageForm(
+        size=(int(height or 0), int(width or 0)),
+        channels=channels,
+        mean=_per_channel("mean", options.mean, channels, 0.0, where),
+        std=_per_channel("std", options.std, channels, 1.0, where),
+        channels_last=last,
+        dtype=spec.dtype,
+        batched=batched,
+    )
+
+
+def _per_channel(
+    name: str, given: float | Sequence[float] | None, channels: int, default: float, where: str
+) -> tuple[float, ...]:
+    values = [default] if given is None else _sequence(given)
+    if len(values) not in (1, channels):
+        raise CalibrationError(
+            f"{where}: {name}={given!r} has {len(values)} numbers, and the model's images have {channels} channels. "
+            f"Give one number, or {channels}."
+        )
+    return tuple(float(value) for value in (values * channels)[:channels])
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that are used.
+
+    Attributes:
+        description: of the source, for messages and records.
+        paths: in the order of their names.
+        keys: what seeds the choice within a file: its path within the folder, which is the same on every machine.
+        found: how many supported files there are, used or not.
+        unsupported: how many files of other kinds there are.
+        unsupported_names: the first of those.
+    """
+
+    description: str
+    paths: tuple[Path, ...]
+    keys: tuple[str, ...]
+    found: int
+    unsupported: int = 0
+    unsupported_names: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Path | None:
+        """The first image among them."""
+        return next((path for path in self.paths if is_image(path)), None)
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGES
+
+
+def is_mapped(path: Path) -> bool:
+    """Whether tensors of such a file are mapped to it, so that they count as memory once they were looked at."""
+    return path.suffix.lower() in (".npy", ".pt", ".pth", ".safetensors")
+
+
+def find_files(given: str, max_samples: int, seed: int) -> Files:
+    """Find the files of a path, which is a file or a folder. None is opened.
+
+    Of a folder with more files than `max_samples`, those are used whose names have the least seeded hashes: a
+    uniform choice that is the same on every machine, and for which not even the names need to be kept.
+
+    Raises:
+        CalibrationError: there are none, or the folder holds what can't be trusted or reached.
+    """
+    root = Path(given).expanduser()
+    if root.is_file():
+        if root.suffix.lower() not in READERS:
+            raise CalibrationError(
+                f"{given}: files of kind {root.suffix or 'no suffix'!r} are not supported. {_SUPPORTED}"
+            )
+        return Files(f"file {given}", (root,), (root.name,), 1)
+    if not root.is_dir():
+        raise CalibrationError(_missing(given, root))
+
+    found = 0
+    others = 0
+    first_others: list[str] = []
+
+    def supported() -> Iterator[str]:
+        nonlocal found, others, first_others
+        for name in _walk(root):
+            if Path(name).suffix.lower() in READERS:
+                found += 1
+                yield name
+            else:
+                others += 1
+                first_others = heapq.nsmallest(_NAMED, [*first_others, name])
+
+    def draw(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
+
+    names = sorted(heapq.nsmallest(max_samples, supported(), key=draw))
+    if not names:
+        what = (
+            f"holds {counted(others, 'file')}, of unsupported kinds ({', '.join(first_others)})"
+            if others
+            else "is empty"
+        )
+        raise CalibrationError(f"{given}: the folder {what}, so there is nothing to calibrate with. {_SUPPORTED}")
+    description = (
+        f"folder {given} ({counted(found, 'file')})"
+        if len(names) == found
+        else (f"folder {given} ({len(names)} of {found} files, seed {seed})")
+    )
+    return Files(description, tuple(root / name for name in names), tuple(names), found, others, tuple(first_others))
+
+
+def _missing(given: str, root: Path) -> str:
+    if root.is_symlink():
+        return f"{given}: it is a symbolic link to {root.readlink()}, which is not there. Give a file or a folder."
+    if root.exists():
+        return f"{given}: it is neither a file nor a folder. Give one of those."
+    try:
+        near = nearest(root.name, (path.name for path in root.parent.iterdir()))
+    except OSError:
+        near = None
+    hint = f"Did you mean {str(root.with_name(near))!r}? " if near else ""
+    return f"{given}: no such file or folder. {hint}Give the path of a file or a folder of calibration data."
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Paths below `root`, with forward slashes, of the files that are not hidden, in no order."""
+    real_root = os.path.realpath(root)
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    name = f"{folder}{entry.name}"
+                    if entry.is_symlink():
+                        _refuse_leaving(root / name, real_root)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{name}/")
+                    elif entry.is_file():
+                        yield name
+                    elif not entry.is_dir():  # a link to a folder within: its files are found there
+                        kind = "a symbolic link to nothing" if entry.is_symlink() else "no ordinary file"
+                        raise CalibrationError(
+                            f"{root / name}: it can't be read, as it is {kind}. Take it out of the folder."
+                        )
+        except OSError as error:
+            raise CalibrationError(
+                f"{root / folder}: the folder can't be searched ({error.strerror}). Make it readable, or take it out."
+            ) from error
+
+
+def _refuse_leaving(link: Path, real_root: str) -> None:
+    target = os.path.realpath(link)
+    if os.path.commonpath([real_root, target]) != real_root:
+        raise CalibrationError(
+            f"{link}: it is a symbolic link that leaves the folder, to {target}. Only what lies in the folder itself "
+            "is used: copy that in, or give the folder that holds both."
+        )
+
+
+def read(path: Path, image: ImageForm | None, *, peek: bool = False) -> Sequence[Any]:
+    """Read a file.
+
+    Args:
+        path: of a supported kind.
+        image: what an image becomes.
+        peek: whether shapes and dtypes are enough: values may then be missing (meta tensors).
+
+    Returns:
+        The samples that it lists, or all that it holds as the only one.
+
+    Raises:
+        CalibrationError: it can't be read, is damaged, or holds something other than tensors.
+    """
+    kind, reader = READERS[path.suffix.lower()]
+    try:
+        content = reader(path, image, peek)
+    except (CalibrationError, ToolError):
+        raise
+    except pickle.UnpicklingError as error:
+        # Not quoted and not chained: torch's own text advises to load it all the same.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        raise CalibrationError(
+            f"{path}: it holds something other than tensors{f' ({named[1]})' if named else ''}, or is damaged. It "
+            "was not loaded, as loading it could run code. Save tensors alone: torch.save(tensor, path)."
+        ) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # the parsers of so many formats raise whatever damage leads them to
+        if isinstance(error, OSError) and error.errno is not None:
+            raise CalibrationError(
+                f"{path}: it can't be opened ({error.strerror}). Make it readable, or take it out."
+            ) from error
+        if re.search("pickle|Python objects", str(error)):
+            raise CalibrationError(
+                f"{path}: it holds something other than numbers, or is damaged. It was not loaded, as loading it "
+                "could run code. Save arrays of numbers alone."
+            ) from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CalibrationError(
+            f"{path}: it can't be read as {kind} ({reason}). It is truncated, damaged or of another kind: write it "
+            "again, or take it out."
+        ) from error
+    if isinstance(content, list) and content and all(isinstance(item, (list, tuple, Mapping)) for item in content):
+        return content
+    return [content]
+
+
+def _read_torch(path: Path, image: ImageForm | None, peek: bool) -> object:
+    if _is_torchscript(path):
+        raise CalibrationError(
+            f"{path}: it is a TorchScript program, not tensors. Save tensors alone: torch.save(tensor, path)."
+        )
+    # Only the zip format of torch >= 1.6 can be mapped.
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    if not isinstance(content, (torch.Tensor, list, tuple, Mapping)):
+        raise CalibrationError(
+            f"{path}: it holds {described(content)}. Allowed: a tensor, a tuple of tensors (the inputs of a "
+            "sample), a dict of tensors by input name, or a list of such tuples or dicts."
+        )
+    return content
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read_npy(path: Path, image: ImageForm | None, peek: bool) -> object:
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is an .npz archive")
+    return _contiguous(from_array(array, str(path)))
+
+
+def _read_npz(path: Path, image: ImageForm | None, peek: bool) -> object:
+    with np.load(path, allow_pickle=False) as archive:
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it is an .npy file")
+        if peek:
+            arrays = {name: _npz_header(archive, name, path) for name in archive.files}
+        else:
+            arrays = {name: _contiguous(from_array(archive[name], f"{path}: {name}")) for name in archive.files}
+    # The names that np.savez gives to arrays without one.
+    in_order = [f"arr_{index}" for index in range(len(arrays))]
+    return tuple(arrays[name] for name in in_order) if arrays.keys() == set(in_order) else arrays
+
+
+def _npz_header(archive: Any, name: str, path: Path) -> torch.Tensor:
+    """Shape and dtype of an array, without unpacking it."""
+    with archive.zip.open(f"{name}.npy") as file:
+        formats: Any = np.lib.format  # it has no types
+        version = formats.read_magic(file)
+        readers = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
+        if version in readers:
+            shape, _, dtype = readers[version](file)
+            if not dtype.hasobject:
+                example = from_array(np.empty(0, dtype), f"{path}: {name}")
+                return torch.empty(shape, dtype=example.dtype, device="meta")
+    return from_array(archive[name], f"{path}: {name}")
+
+
+def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    """NumPy keeps Fortran's order, in which a model's `view` would fail."""
+    return tensor.contiguous()
+
+
+def _read_safetensors(path: Path, image: ImageForm | None, peek: bool) -> object:
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise ToolError(
+            f"{path}: .safetensors files need the package safetensors, which can't be imported here ({error}). Install "
+            "it with: pip install safetensors"
+        ) from error
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
+
+
+def _read_image(path: Path, image: ImageForm | None, peek: bool) -> object:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise ToolError(
+            f"{path}: images need the package Pillow, which can't be imported here ({error}). Install it with: pip "
+            "install pillow"
+        ) from error
+    assert image is not None, "whoever reads images says what they become"
+    with Image.open(path, formats=[_IMAGES[path.suffix.lower()]]) as opened:
+        if opened.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa"):
+            raise CalibrationError(
+                f"{path}: its pixels have more than 8 bits (Pillow's mode {opened.mode!r}), and how they are to be "
+                "scaled is not known. Save it with 8 bits, or as the .npy file of what the model takes."
+            )
+        if peek:
+            return torch.empty(image.shape, dtype=image.dtype, device="meta")
+        height, width = image.size
+        picture = ImageOps.exif_transpose(opened).convert("L" if image.channels == 1 else "RGB")
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(picture, dtype=np.uint8)).reshape(height, width, image.channels)
+    if image.dtype != torch.uint8:
+        pixels = ((pixels.float() / 255 - torch.tensor(image.mean)) / torch.tensor(image.std)).to(image.dtype)
+    if not image.channels_last:
+        pixels = pixels.permute(2, 0, 1).contiguous()
+    return pixels.unsqueeze(0) if image.batched else pixels
+
+
+Reader = Callable[[Path, "ImageForm | None", bool], object]
+# Suffix -> what errors call the kind, and its reader.
+READERS: dict[str, tuple[str, Reader]] = {
+    ".pt": ("a file of torch.save", _read_torch),
+    ".pth": ("a file of torch.save", _read_torch),
+    ".npy": ("a NumPy array", _read_npy),
+    ".npz": ("an archive of NumPy arrays", _read_npz),
+    ".safetensors": ("safetensors", _read_safetensors),
+    **{suffix: (f"a {format} image", _read_image) for suffix, format in _IMAGES.items()},
+}
+_SUPPORTED = f"Supported: {spell(READERS)}."
