@@ -7,6 +7,8 @@
     session = export(model, [example_inputs], recipe)
     session.save_to_pte("model.pte")
 
+`arm_recipes.export` does the same and more: it takes calibration data, ExportedPrograms and .pt2 files.
+
 Importing the package alone loads neither torch nor executorch; the names below load what they need.
 """
 
@@ -19,21 +21,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .calibration import load_calibration
     from .errors import ArmRecipeError, CalibrationError, LoweringError, ModelError, OptionError, ToolError
+    from .lowering.calibrating import CalibrationWarning, calibration_summary
     from .provider import ArmRecipeProvider, register
     from .recipe_types import ArmRecipeType
+    from .session import export, vela_estimates
 
 __all__ = [
     "ArmRecipeError",
     "ArmRecipeProvider",
     "ArmRecipeType",
     "CalibrationError",
+    "CalibrationWarning",
     "LoweringError",
     "ModelError",
     "OptionError",
     "ToolError",
     "__version__",
+    "calibration_summary",
+    "export",
     "load_calibration",
     "register",
+    "vela_estimates",
 ]
 
 # Public name -> module. Names of the provider come through it, so that having one means being registered.
@@ -42,12 +50,16 @@ _MODULES = {
     "ArmRecipeProvider": "provider",
     "ArmRecipeType": "provider",
     "CalibrationError": "errors",
+    "CalibrationWarning": "lowering.calibrating",
+    "calibration_summary": "lowering.calibrating",
+    "export": "session",
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
     "ToolError": "errors",
     "load_calibration": "calibration",
     "register": "provider",
+    "vela_estimates": "session",
 }
 
 

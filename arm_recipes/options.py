@@ -46,6 +46,7 @@ def _parse_flag(text: str) -> bool:
 INTEGER = Kind("int", lambda value: isinstance(value, int) and not isinstance(value, bool), int)
 BOOLEAN = Kind("bool", lambda value: isinstance(value, bool), _parse_flag)
 TEXT = Kind("str", lambda value: isinstance(value, str), str)
+DATA = Kind("data", lambda value: True, str)
 PATH = Kind("path", lambda value: isinstance(value, (str, os.PathLike)), str, os.fspath)
 STRINGS = Kind(
     "list of str",
@@ -92,25 +93,41 @@ def _quantized(recipe: Recipe) -> bool:
     return recipe.precision.quantized
 
 
-def _per_channel() -> Any:
-    return _option(
-        BOOLEAN,
-        "Quantize weights with one scale per output channel; otherwise one per tensor.",
-        default=True,
-        applies=_quantized,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options that every recipe has. Instances hold the resolved values, defaults spelled out."""
+
+    calibration: Any = _option(
+        DATA,
+        "Calibration data: a file, a folder, samples or any iterable, as load_calibration takes it.",
+        default=None,
+        applies=_quantized,
+        nullable=True,
+    )
 
     def check(self, recipe: Recipe) -> None:
         """Check what no single field can: combinations, and what the tools behind the recipe accept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EthosUOptions(Options):
+class DelegatedOptions(Options):
+    """Options of all recipes that delegate."""
+
+    per_channel: bool = _option(
+        BOOLEAN,
+        "Quantize weights with one scale per output channel; otherwise one per tensor.",
+        default=True,
+        applies=_quantized,
+    )
+    allow_no_delegation: bool = _option(
+        BOOLEAN,
+        "Only warn where nothing of the program can be delegated.",
+        default=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EthosUOptions(DelegatedOptions):
     """Options of the Ethos-U recipes."""
 
     macs: int = _option(
@@ -160,7 +177,6 @@ class EthosUOptions(Options):
         default=(),
         nullable=True,
     )
-    per_channel: bool = _per_channel()
 
     # Vela arguments that are not the user's to set through extra_flags, and what to use instead.
     _OWNED = {
@@ -265,7 +281,9 @@ class EthosUOptions(Options):
         except vela.VelaRefusal as refusal:
             raise refuse(f"is refused by Vela: {refusal}", "`vela --help` lists its flags.") from refusal
         for dest in sorted(dests & self._OWNED.keys()):
-            raise refuse(f"sets Vela's {dest.replace('_', '-')}, which is not for extra_flags", f"Instead: {self._OWNED[dest]}.")
+            raise refuse(
+                f"sets Vela's {dest.replace('_', '-')}, which is not for extra_flags", f"Instead: {self._OWNED[dest]}."
+            )
 
 
 # executorch joins the flags for its compilers with spaces and splits them again.
@@ -306,17 +324,14 @@ def _memory_modes(recipe: Recipe, resolved: Resolved) -> Mapping[str, str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TosaOptions(Options):
+class TosaOptions(DelegatedOptions):
     """Options of the TOSA recipes."""
-
-    per_channel: bool = _per_channel()
 
 
 @dataclass(frozen=True, kw_only=True)
-class VgfOptions(Options):
+class VgfOptions(DelegatedOptions):
     """Options of the VGF recipes."""
 
-    per_channel: bool = _per_channel()
     compiler_flags: tuple[str, ...] = _option(
         STRINGS,
         "Flags for Arm's model-converter, one per item, e.g. ['--emit-debug-info'].",
@@ -366,7 +381,9 @@ class OptionInfo:
 
 def declared(recipe: Recipe) -> dict[str, Option]:
     """The options that `recipe` has, by name, in the order of their checks."""
-    fields = dataclasses.fields(FAMILIES[recipe.family])
+    cls = FAMILIES[recipe.family]
+    # The family's own first, then what it shares with others.
+    fields = sorted(dataclasses.fields(cls), key=lambda field: field.name not in cls.__annotations__)
     options = {field.name: field.metadata["option"] for field in fields}
     return {name: option for name, option in options.items() if option.applies(recipe)}
 
@@ -380,7 +397,9 @@ def describe(recipe: Recipe) -> tuple[OptionInfo, ...]:
     resolved: dict[str, Any] = {}
     infos = []
     for name, option in declared(recipe).items():
-        legal = tuple(option.legal(recipe, resolved)) if option.legal else (True, False) if option.kind is BOOLEAN else None
+        legal = (
+            tuple(option.legal(recipe, resolved)) if option.legal else (True, False) if option.kind is BOOLEAN else None
+        )
         resolved[name] = option.default(recipe)
         infos.append(OptionInfo(name, option.kind.name, resolved[name], legal, option.help))
     return tuple(infos)
@@ -405,7 +424,11 @@ def resolve(recipe: Recipe, kwargs: Mapping[str, Any]) -> Options:
             value = default
         elif not option.kind.accepts(value):
             raise OptionError(
-                recipe.name, name, value, f"is of type {type(value).__name__}", allowed=_allowed(option, recipe, resolved)
+                recipe.name,
+                name,
+                value,
+                f"is of type {type(value).__name__}",
+                allowed=_allowed(option, recipe, resolved),
             )
         else:
             value = option.kind.freeze(value)

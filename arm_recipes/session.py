@@ -20,15 +20,18 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
+from . import vela
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import quantized
 from .progress import shown
-from .provider import ArmRecipeType
+from .recipe_types import ArmRecipeType
 
 Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
+
+_VELA_PRINTED = "arm_recipes.vela_printed"
 
 vela_logger = logging.getLogger("arm_recipes.vela")
 
@@ -106,15 +109,28 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
-        stack.enter_context(_vela_to_log())
-        try:
-            session.export()
-        except RuntimeError as error:
-            # The session wraps what a recipe's quantization passes raise.
-            if isinstance(error.__cause__, ArmRecipeError):
-                raise error.__cause__ from None
-            raise
+        with _vela_to_log() as printed:
+            try:
+                session.export()
+            except RuntimeError as error:
+                # The session wraps what a recipe's quantization passes raise.
+                if isinstance(error.__cause__, ArmRecipeError):
+                    raise error.__cause__ from None
+                raise
+    for artifact in session.get_stage_artifacts().values():
+        artifact.add_context(_VELA_PRINTED, printed.getvalue())
     return session
+
+
+def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
+    """Vela's estimates of the delegated subgraphs of a session from `export`, in the order in which Vela compiled them.
+
+    Empty for targets that are not compiled by Vela, and for sessions from executorch's own `export`, which leaves what
+    Vela prints to standard output.
+    """
+    artifacts = session.get_stage_artifacts().values()
+    printed = [artifact.get_context(_VELA_PRINTED) for artifact in artifacts]
+    return vela.parse_estimates(printed[-1] or "") if printed else ()
 
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
@@ -138,7 +154,7 @@ def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
     return recipe
 
 
-def _models(model: object) -> dict[str, Model]:
+def _models(model: Any) -> dict[str, Model]:
     given = dict(model) if isinstance(model, Mapping) else {"forward": model}
     if not given:
         raise ModelError("model is an empty dict. Give at least one method: {'forward': module}.")
@@ -156,7 +172,7 @@ def _models(model: object) -> dict[str, Model]:
             "The methods are ExportedPrograms and modules together, which executorch can't export in one session. "
             "Give all in one form: torch.export.export(module, inputs) makes a program."
         )
-    return models  # type: ignore[return-value]
+    return models
 
 
 def _load(path: str | os.PathLike[str]) -> ExportedProgram:
@@ -176,9 +192,7 @@ def _for_method(given: object, method: str, models: Mapping[str, Model], argumen
     """The share of one method in an argument that is a dict by method name where there are several methods."""
     if not isinstance(given, Mapping):
         if given is not None and len(models) > 1:
-            raise ModelError(
-                f"{argument} is one for several methods. Give a dict by method name: {', '.join(models)}."
-            )
+            raise ModelError(f"{argument} is one for several methods. Give a dict by method name: {', '.join(models)}.")
         return given
     unknown = [key for key in given if key not in models]
     if unknown:
@@ -287,9 +301,7 @@ def _calibration_data(
         calibration = {next(iter(models)): calibration}
     sources = {method: _for_method(calibration, method, models, "calibration") for method in models}
     return [
-        inputs[method]
-        if source is None
-        else load_calibration(source).bind(_specs(models[method], inputs[method][0]))
+        inputs[method] if source is None else load_calibration(source).bind(_specs(models[method], inputs[method][0]))
         for method, source in sources.items()
     ]
 
@@ -300,9 +312,7 @@ def _with_calibration(recipe: ExportRecipe, data: list[Any], show: Show) -> Expo
         return recipe
     assert recipe.quantization_recipe is not None
     watch = CalibrationWatch(str(recipe.name), data, show)
-    return dataclasses.replace(
-        recipe, quantization_recipe=watched_by(recipe.quantization_recipe, watch, feed=True)
-    )
+    return dataclasses.replace(recipe, quantization_recipe=watched_by(recipe.quantization_recipe, watch, feed=True))
 
 
 class _Captured(nn.Module):
@@ -347,14 +357,12 @@ def _in_eval_mode(model: nn.Module, method: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _vela_to_log() -> Iterator[None]:
-    """Send to the log what Vela prints while it compiles."""
+def _vela_to_log() -> Iterator[io.StringIO]:
+    """Collect what Vela prints while it compiles, and send it to the log."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
-            yield
+            yield printed
     finally:
         if printed.getvalue().strip():
             vela_logger.info("%s", printed.getvalue().strip())
-
-

@@ -9,7 +9,9 @@ import argparse
 import configparser
 import contextlib
 import io
+import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -45,6 +47,48 @@ class ConfigFile:
     memory_modes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """Vela's estimate for one delegated subgraph. No figure in it was measured on hardware.
+
+    Attributes:
+        cycles: of one inference, at the accelerator's clock.
+        milliseconds: of one inference, which is `cycles` at `clock_mhz`.
+        clock_mhz: the system configuration's clock.
+        macs: multiply-accumulates of one inference.
+        memory_kib: KiB used by memory, e.g. ``{"SRAM": 353.5, "Off-chip Flash": 3614.2}``.
+    """
+
+    cycles: int
+    milliseconds: float
+    clock_mhz: float
+    macs: int
+    memory_kib: dict[str, float]
+
+
+def parse_estimates(printed: str) -> tuple[Estimate, ...]:
+    """Read the estimates out of what Vela prints with ``--verbose-cycle-estimate``, as every recipe has it do."""
+    estimates = []
+    for summary in printed.split("Network summary for ")[1:]:
+
+        def figure(pattern: str, summary: str = summary) -> float:
+            found = re.search(rf"^{pattern}\s+([\d.]+)", summary, re.MULTILINE)
+            return float(found[1]) if found else math.nan
+
+        cycles, clock = figure("Total cycles"), figure("Accelerator clock")
+        used = re.findall(r"^Total (.+?) used\s+([\d.]+) KiB", summary, re.MULTILINE)
+        estimates.append(
+            Estimate(
+                cycles=int(cycles),
+                milliseconds=cycles / clock / 1e3,
+                clock_mhz=clock,
+                macs=int(figure("Neural network macs")),
+                memory_kib={memory: float(kib) for memory, kib in used},
+            )
+        )
+    return tuple(estimates)
+
+
 def _vela() -> ModuleType:
     try:
         from ethosu.vela import vela
@@ -53,7 +97,8 @@ def _vela() -> ModuleType:
             f"Ethos-U recipes need Arm's Vela compiler, which can't be imported here ({error}). "
             "Install it with: pip install 'executorch[ethos-u]'"
         ) from error
-    return vela
+    module: ModuleType = vela
+    return module
 
 
 @contextlib.contextmanager
@@ -162,7 +207,9 @@ def flags_set(flags: Sequence[str]) -> frozenset[str]:
         except SystemExit as stop:
             raise VelaRefusal(_last_words(printed) if stop.code else "Vela prints something and ends") from None
     # `network` is positional: the parser sets it in any case.
-    return frozenset(name for name, value in vars(seen).items() if value is not unset and (name, value) != ("network", None))
+    return frozenset(
+        name for name, value in vars(seen).items() if value is not unset and (name, value) != ("network", None)
+    )
 
 
 def _argument_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Write what is made from the catalog: docs/recipes.md, the README's table, and the enum's type stub.
 
-    python docs/generate.py            write
-    python docs/generate.py --check    exit with status 1 if a file is stale
+python docs/generate.py            write
+python docs/generate.py --check    exit with status 1 if a file is stale
 """
 
 from __future__ import annotations
@@ -87,11 +87,13 @@ def stub() -> str:
     """arm_recipes/recipe_types.pyi: the enum's members, for editors and type checkers."""
     lines = [
         "# Made by `python docs/generate.py` from catalog.py.",
+        "from enum import Enum",
+        "",
         "from executorch.export import RecipeType",
         "",
         "BACKEND_NAME: str",
         "",
-        "class ArmRecipeType(RecipeType):",
+        "class ArmRecipeType(RecipeType, Enum):",
         *(f'    {recipe.name} = "{recipe.value}"' for recipe in catalog.RECIPES),
         "    @classmethod",
         "    def get_backend_name(cls) -> str: ...",

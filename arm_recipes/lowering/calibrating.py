@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils.hooks import RemovableHandle
 
-from ..calibration import CalibrationData, InputSpec
-from ..errors import CalibrationError
+from arm_recipes.calibration import CalibrationData, InputSpec
+from arm_recipes.errors import CalibrationError
 
 Samples = Iterable[tuple[Any, ...]]
 Show = Callable[[Samples, int | None], Samples]

@@ -7,19 +7,25 @@ the QuantizationRecipe's passes raise comes out as a RuntimeError around it.)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
+import torch
+from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.pass_manager import PassType
+from executorch.exir.program import EdgeProgramManager
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantizer import Quantizer
 
-from ..catalog import Recipe
-from ..errors import ModelError
+from arm_recipes.catalog import Recipe
+from arm_recipes.errors import LoweringError, ModelError
 
 
 class CapturedModelCheck(Quantizer):
-    """Annotates nothing. Refuses a model that was captured in training mode.
+    """Annotates nothing. Refuses a model that was captured in training mode, and another Arm recipe beside it.
 
     It goes first among the recipe's quantizers, and its `note` among the pre-prepare passes: it has to look before
     prepare_pt2e fuses batch norms away, and to raise where the session doesn't wrap what is raised.
@@ -31,10 +37,17 @@ class CapturedModelCheck(Quantizer):
 
     def note(self, model: GraphModule) -> GraphModule:
         model.meta[_TRAINS] = _first_in_training_mode(model)
+        model.meta.setdefault(_RECIPES, []).append(self._recipe.name)
         return model
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
-        _refuse_training(self._recipe, model.meta.pop(_TRAINS, None))
+        _refuse_training(self._recipe, model.meta.get(_TRAINS))
+        recipes = model.meta[_RECIPES]
+        if len(recipes) > 1:
+            raise ModelError(
+                f"{' and '.join(recipes)} are combined, and a model can be quantized for one of them only. Export once "
+                "for each; ExportRecipe.combine is for an Arm recipe and one of another backend."
+            )
         return model
 
     def annotate(self, model: GraphModule) -> GraphModule:
@@ -45,6 +58,7 @@ class CapturedModelCheck(Quantizer):
 
 
 _TRAINS = "arm_recipes.trains"
+_RECIPES = "arm_recipes.recipes"
 
 
 class ProgramCheck:
@@ -55,9 +69,61 @@ class ProgramCheck:
 
     def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
         _refuse_training(self._recipe, _first_in_training_mode(program.graph_module))
-        if self._recipe.precision.quantized:
-            _refuse_unquantized(self._recipe, method, program)
+        _refuse_dynamic(self._recipe, method, program)
+        if self._recipe.precision.quantized and not quantized(program.graph_module):
+            raise _unquantized(self._recipe, method)
         return []
+
+
+class DelegationCheck:
+    """An edge manager callable that asks for no passes. Refuses a program of which nothing was delegated."""
+
+    def __init__(self, recipe: Recipe, compile_specs: list[CompileSpec], *, allow_no_delegation: bool) -> None:
+        """
+        Args:
+            recipe: the catalog row.
+            compile_specs: of the recipe's partitioner. A delegate that has others is another recipe's.
+            allow_no_delegation: only warn.
+        """
+        self._recipe = recipe
+        self._compile_specs = compile_specs
+        self._allowed = allow_no_delegation
+
+    def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
+        own: list[str] = []
+        others: list[str] = []
+        for method in sorted(manager.methods):
+            for module in _delegates(manager.exported_program(method).graph_module):
+                (own if module.compile_specs == self._compile_specs else others).append(module.backend_id)
+        if not own:
+            self._refuse(manager, sorted(set(others)))
+        return []
+
+    def _refuse(self, manager: EdgeProgramManager, others: list[str]) -> None:
+        name = self._recipe.name
+        if others:
+            raise LoweringError(
+                f"{name}: nothing was delegated to it, as {', '.join(others)} took it all: of Arm recipes that are "
+                "combined the first one wins. Export once for each target."
+            )
+        operators = sorted(
+            {
+                str(node.target)
+                for method in manager.methods
+                for node in _calls(manager.exported_program(method).graph_module)
+                if "quantize" not in str(node.target) and not str(node.target).startswith("<")
+            }
+        )
+        problem = (
+            f"{name}: no operator was delegated to {self._recipe.target.name}; all of the program would run on the "
+            f"CPU ({', '.join(operators) or 'it has no operators'})."
+        )
+        if not self._allowed:
+            raise LoweringError(
+                f"{problem} The logger executorch.backends.arm.tosa.partitioner tells why, at level INFO. "
+                "If this is wanted all the same, give allow_no_delegation=True."
+            )
+        warnings.warn(problem, stacklevel=2)
 
 
 def _refuse_training(recipe: Recipe, node: Node | None) -> None:
@@ -106,15 +172,35 @@ def _where(node: Node) -> str:
     return f"{operator} of {paths[-1].removeprefix('L__self___')}" if paths else operator
 
 
-def _refuse_unquantized(recipe: Recipe, method: str, program: ExportedProgram) -> None:
-    if any(_quantizes(node) for node in _calls(program.graph_module)):
-        return
-    raise ModelError(
+def _refuse_dynamic(recipe: Recipe, method: str, program: ExportedProgram) -> None:
+    """None of Arm's ahead-of-time compilers takes a size that is known only at run time."""
+    names = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT}
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if node.op != "placeholder" or node.name not in names or not isinstance(value, torch.Tensor):
+            continue
+        dimensions = [index for index, size in enumerate(value.shape) if not isinstance(size, int)]
+        if dimensions:
+            raise ModelError(
+                f"{recipe.name}: input {node.name!r} of method {method!r} has a dynamic size in dimension "
+                f"{', '.join(map(str, dimensions))}, and {recipe.target.name} is compiled for fixed sizes only. "
+                "Leave dynamic_shapes out, and export once for each size, as methods of one program if need be."
+            )
+
+
+def _unquantized(recipe: Recipe, method: str) -> ModelError:
+    return ModelError(
         f"{recipe.name}: nothing in method {method!r} is quantized. executorch quantizes only an nn.Module: an "
         "ExportedProgram or a GraphModule is lowered as it is, in float, without this target's delegate. Give the "
-        "nn.Module, or a program that was prepared and converted with a quantizer for this target. If it was an "
-        "nn.Module, the target's quantizer supports none of its operators; a float recipe may lower it."
+        "nn.Module (arm_recipes.export takes an ExportedProgram too), or a program that was prepared and converted "
+        "with a quantizer for this target. If it was an nn.Module, the target's quantizer supports none of its "
+        "operators; a float recipe may lower it."
     )
+
+
+def quantized(graph_module: GraphModule) -> bool:
+    """Whether there are quantize or dequantize operators in it."""
+    return any(_quantizes(node) for node in _calls(graph_module))
 
 
 def _quantizes(node: Node) -> bool:
@@ -122,3 +208,6 @@ def _quantizes(node: Node) -> bool:
     return namespace in ("quantized_decomposed", "torchao") and "quantize" in str(node.target)
 
 
+def _delegates(graph_module: GraphModule) -> Iterator[LoweredBackendModule]:
+    for _, module, _ in get_lowered_submodules(graph_module):
+        yield module

@@ -11,10 +11,13 @@ from executorch.backends.arm.util._factory import create_partitioner, create_qua
 from executorch.exir.capture import EdgeCompileConfig, ExecutorchBackendConfig
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
-from executorch.export import ExportRecipe, LoweringRecipe, QuantizationRecipe
+from executorch.export import ExportRecipe, LoweringRecipe
 
-from ..catalog import Precision, Recipe
-from .checks import CapturedModelCheck, ProgramCheck
+from arm_recipes.catalog import Precision, Recipe
+from arm_recipes.options import DelegatedOptions
+
+from .checks import DelegationCheck, ProgramCheck
+from .quantizing import quantization
 
 _QUANTIZATION_CONFIGS = {
     Precision.INT8: get_symmetric_quantization_config,
@@ -23,13 +26,13 @@ _QUANTIZATION_CONFIGS = {
 
 
 def delegated(
-    recipe: Recipe, per_channel: bool, compile_spec: ArmCompileSpec, *, replace_quant_nodes: bool
+    recipe: Recipe, options: DelegatedOptions, compile_spec: ArmCompileSpec, *, replace_quant_nodes: bool
 ) -> ExportRecipe:
     """Assemble the recipe that lowers with `compile_spec`.
 
     Args:
         recipe: the catalog row.
-        per_channel: of the weights' quantization; not looked at where nothing is quantized.
+        options: of the recipe.
         compile_spec: of the target.
         replace_quant_nodes: whether the quantize and dequantize nodes that stay outside the delegate become
             cortex_m kernels.
@@ -37,21 +40,24 @@ def delegated(
     # The partitioner keeps a snapshot of the compile spec, into which the pass pipeline's configuration comes only
     # when it is first read. Left to itself it would come too late, and U55 and U65 would lose theirs.
     compile_spec.set_pass_pipeline_config(compile_spec._get_pass_pipeline_config())
+    partitioner = create_partitioner(compile_spec)
 
     quantization_recipe = None
     if recipe.precision.quantized:
         quantizer = create_quantizer(compile_spec)
-        quantizer.set_global(_QUANTIZATION_CONFIGS[recipe.precision](is_per_channel=per_channel))
-        check = CapturedModelCheck(recipe)
-        quantization_recipe = QuantizationRecipe(quantizers=[check, quantizer], pre_prepare_passes=[check.note])
+        quantizer.set_global(_QUANTIZATION_CONFIGS[recipe.precision](is_per_channel=options.per_channel))
+        quantization_recipe = quantization(recipe, options, quantizer)
 
+    check = DelegationCheck(
+        recipe, partitioner.delegation_spec.compile_specs, allow_no_delegation=options.allow_no_delegation
+    )
     return ExportRecipe(
         name=recipe.value,
         quantization_recipe=quantization_recipe,
         lowering_recipe=LoweringRecipe(
-            partitioners=[create_partitioner(compile_spec)],
+            partitioners=[partitioner],
             edge_transform_passes=[ProgramCheck(recipe)],
-            edge_manager_transform_passes=[_replace_quant_nodes] if replace_quant_nodes else None,
+            edge_manager_transform_passes=[check, _replace_quant_nodes] if replace_quant_nodes else [check],
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),
         # Arm's runtimes expect the delegate's payload inline.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from executorch.backends.arm.ethosu import EthosUCompileSpec
 from executorch.export import ExportRecipe
 
-from .. import vela
-from ..catalog import Recipe
-from ..options import EthosUOptions
+from arm_recipes import vela
+from arm_recipes.catalog import Recipe
+from arm_recipes.options import EthosUOptions
+
 from .delegated import delegated
 
 # aot_arm_compiler.py always asks Vela for these; they become part of the .pte, as all flags do.
@@ -22,4 +23,4 @@ def build(recipe: Recipe, options: EthosUOptions) -> ExportRecipe:
         extra_flags=[*_SCRIPT_FLAGS, *options.vela_flags()],
         config_ini=vela.read_config(options.config_ini).argument,
     )
-    return delegated(recipe, options.per_channel, compile_spec, replace_quant_nodes=True)
+    return delegated(recipe, options, compile_spec, replace_quant_nodes=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from executorch.backends.arm.tosa.compile_spec import TosaCompileSpec
 from executorch.export import ExportRecipe
 
-from ..catalog import TOSA_PROFILES, Recipe
-from ..options import TosaOptions
+from arm_recipes.catalog import TOSA_PROFILES, Recipe
+from arm_recipes.options import TosaOptions
+
 from .delegated import delegated
 
 
 def build(recipe: Recipe, options: TosaOptions) -> ExportRecipe:
     compile_spec = TosaCompileSpec(TOSA_PROFILES[recipe.precision])
-    return delegated(recipe, options.per_channel, compile_spec, replace_quant_nodes=recipe.precision.quantized)
+    return delegated(recipe, options, compile_spec, replace_quant_nodes=recipe.precision.quantized)

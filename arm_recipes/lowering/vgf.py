@@ -10,9 +10,10 @@ from executorch.backends.arm.vgf import VgfCompileSpec
 from executorch.backends.arm.vgf.model_converter import MODEL_CONVERTER_BINARY, find_model_converter_binary
 from executorch.export import ExportRecipe
 
-from ..catalog import TOSA_PROFILES, Recipe
-from ..errors import ToolError
-from ..options import VgfOptions
+from arm_recipes.catalog import TOSA_PROFILES, Recipe
+from arm_recipes.errors import ToolError
+from arm_recipes.options import VgfOptions
+
 from .delegated import delegated
 
 
@@ -20,7 +21,7 @@ def build(recipe: Recipe, options: VgfOptions) -> ExportRecipe:
     _find_model_converter(recipe)
     compile_spec = VgfCompileSpec(TOSA_PROFILES[recipe.precision], compiler_flags=list(options.compiler_flags))
     # The VGF runtime takes quantized_decomposed operators as they are.
-    return delegated(recipe, options.per_channel, compile_spec, replace_quant_nodes=False)
+    return delegated(recipe, options, compile_spec, replace_quant_nodes=False)
 
 
 def _find_model_converter(recipe: Recipe) -> None:

@@ -14,9 +14,7 @@ _HEAVY = "print(*sorted({'torch', 'executorch', 'torchao'} & sys.modules.keys())
 
 def _loaded_by(statement: str) -> list[str]:
     code = f"import sys; {statement}; {_HEAVY}"
-    return subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.split()
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
 
 
 @pytest.mark.parametrize(

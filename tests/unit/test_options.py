@@ -28,7 +28,8 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "ETHOSU_U85_INT8",
         {"mac": 64},
         "ETHOSU_U85_INT8: mac=64 is no option of this recipe. Did you mean 'macs'? Allowed: macs, config_ini, "
-        "system_config, memory_mode, optimise, arena_cache_size, extra_flags, per_channel.",
+        "system_config, memory_mode, optimise, arena_cache_size, extra_flags, calibration, per_channel, "
+        "allow_no_delegation.",
     ),
     (
         "ETHOSU_U85_INT8",
@@ -184,12 +185,12 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "TOSA_FP",
         {"per_channel": True},
-        "TOSA_FP: per_channel=True is no option of this recipe. Allowed: no options at all.",
+        "TOSA_FP: per_channel=True is no option of this recipe. Allowed: allow_no_delegation.",
     ),
     (
         "TOSA_INT8",
         {"macs": 128},
-        "TOSA_INT8: macs=128 is no option of this recipe. Allowed: per_channel.",
+        "TOSA_INT8: macs=128 is no option of this recipe. Allowed: calibration, per_channel, allow_no_delegation.",
     ),
     (
         "VGF_INT8",
@@ -281,6 +282,8 @@ def test_defaults_are_spelled_out() -> None:
         arena_cache_size=None,
         extra_flags=(),
         per_channel=True,
+        allow_no_delegation=False,
+        calibration=None,
     )
 
 

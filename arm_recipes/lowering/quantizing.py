@@ -1,0 +1,25 @@
+"""The quantization half of a recipe, as all quantized families have it: upstream's quantizer between our checks."""
+
+from __future__ import annotations
+
+from executorch.export import QuantizationRecipe
+from torchao.quantization.pt2e.quantizer import Quantizer
+
+from arm_recipes.calibration import load_calibration
+from arm_recipes.catalog import Recipe
+from arm_recipes.options import Options
+
+from .calibrating import CalibrationWatch, watched_by
+from .checks import CapturedModelCheck
+
+
+def quantization(recipe: Recipe, options: Options, quantizer: Quantizer) -> QuantizationRecipe:
+    """Quantize with `quantizer`, calibrated on the option `calibration` where given.
+
+    Raises:
+        CalibrationError: the calibration data is missing, empty or of an unknown kind.
+    """
+    check = CapturedModelCheck(recipe)
+    built = QuantizationRecipe(quantizers=[check, quantizer], pre_prepare_passes=[check.note])
+    data = [] if options.calibration is None else [load_calibration(options.calibration)]
+    return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))
