@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +222,9 @@ def _samples(model: Model, given: object, method: str) -> list[Inputs]:
             f"example_inputs of method {method!r} is a list of tensors, which may be the inputs of one call or several "
             "samples. Give a tuple for the inputs of one call, or a list of tuples for samples: [(x,), (y,)]."
         )
+    kind = "an empty list" if given == [] else f"of type {type(given).__name__}"
     raise ModelError(
-        f"example_inputs of method {method!r} is {'an empty list' if given == [] else f'of type {type(given).__name__}'}"
-        ". Allowed: a tuple of tensors, one tensor, or a list of tuples."
+        f"example_inputs of method {method!r} is {kind}. Allowed: a tuple of tensors, one tensor, or a list of tuples."
     )
 
 

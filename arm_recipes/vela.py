@@ -143,14 +143,10 @@ def read_config(config: str) -> ConfigFile:
         raise VelaRefusal("Vela reads only files that end in .ini")
     parser = configparser.ConfigParser()
     try:
-        with open(path, encoding="utf-8") as file:
-            parser.read_file(file)
+        parser.read_string(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         raise VelaRefusal(f"the file can't be read as an .ini file ({str(error).splitlines()[0]})") from error
-    if stock or given.is_absolute():
-        argument = str(given)
-    else:
-        argument = os.path.join(os.curdir, given)
+    argument = str(given) if stock or given.is_absolute() else os.path.join(os.curdir, given)
     return ConfigFile(
         argument=argument,
         path=path,

@@ -1,4 +1,4 @@
-"""What a recipe can see of a mistake while the standard session runs: parts of the recipe that check, and change nothing.
+"""What a recipe can see of a mistake while the standard session runs: parts that check, and change nothing.
 
 The session calls a recipe's quantizers on the captured model, before anything is quantized, and its edge transform
 callables on each exported program, before anything is lowered. What these raise reaches the caller as it is. (What

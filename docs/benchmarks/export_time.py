@@ -32,7 +32,18 @@ session = export(ModelUnderTest, [ModelInputs], ExportRecipe.get_recipe(ArmRecip
 session.save_to_pte("ours.pte")
 """
 
-_SCRIPT = "-m executorch.backends.arm.scripts.aot_arm_compiler -m model.py -d -q -t ethos-u55-128 -o script.pte".split()
+_SCRIPT = [
+    "-m",
+    "executorch.backends.arm.scripts.aot_arm_compiler",
+    "-m",
+    "model.py",
+    "-d",
+    "-q",
+    "-t",
+    "ethos-u55-128",
+    "-o",
+    "script.pte",
+]
 
 
 def main() -> None:

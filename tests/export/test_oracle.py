@@ -22,8 +22,6 @@ from tests.script import compile_with_script
 
 _FAMILIES = (catalog.Family.ETHOS_U, catalog.Family.TOSA, catalog.Family.VGF)
 _DELEGATED = [recipe for recipe in catalog.RECIPES if recipe.family in _FAMILIES]
-    r for r in catalog.RECIPES if r.family in (catalog.Family.ETHOS_U, catalog.Family.TOSA, catalog.Family.VGF)
-]
 _BY_HAND = [
     recipe
     for recipe in _DELEGATED
