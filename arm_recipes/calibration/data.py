@@ -263,7 +263,7 @@ class CalibrationData:
         length = 0
         for piece in self._source.pieces(self._bound(), self._settings, peek=True):
             items = piece.load()
-            for index, where, share in piece.used(items, piece.share, self._settings.seed):
+            for index, where, share in piece.used(len(items), piece.share, self._settings.seed):
                 _, count = self._fit(piece, items[index], where)
                 length += min(count, share)
         self._length = length
@@ -290,7 +290,7 @@ class CalibrationData:
         specs, seed = self._bound(), self._settings.seed
         items = piece.load()
         mapped = 0
-        for item, where, share in piece.used(items, most, seed):
+        for item, where, share in piece.used(len(items), most, seed):
             tensors, count = self._fit(piece, items[item], where)
             for index in piece.choose(count, share, seed):
                 if piece.mapped and mapped > _MAPPED_BYTES:

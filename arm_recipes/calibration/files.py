@@ -351,6 +351,12 @@ def read(path: Path, image: ImageForm | None, *, peek: bool = False) -> Sequence
     """
     kind, reader = READERS[path.suffix.lower()]
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CalibrationError(
+            f"{path}: it can't be opened ({error.strerror}). Make it readable, or take it out."
+        ) from error
+    try:
         content = reader(path, image, peek)
     except (CalibrationError, ToolError):
         raise
@@ -364,10 +370,6 @@ def read(path: Path, image: ImageForm | None, *, peek: bool = False) -> Sequence
     except MemoryError:
         raise
     except Exception as error:  # the parsers of so many formats raise whatever damage leads them to
-        if isinstance(error, OSError) and error.errno is not None:
-            raise CalibrationError(
-                f"{path}: it can't be opened ({error.strerror}). Make it readable, or take it out."
-            ) from error
         if re.search("pickle|Python objects", str(error)):
             raise CalibrationError(
                 f"{path}: it holds something other than numbers, or is damaged. It was not loaded, as loading it "

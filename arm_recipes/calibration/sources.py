@@ -57,11 +57,11 @@ class Piece:
         """Which `most` of `count` to use, ascending."""
         return range(count)[:most] if self.key is None else _choose(count, most, f"{seed}:{self.key}")
 
-    def used(self, items: Sequence[object], most: int, seed: int) -> Iterator[tuple[int, str, int]]:
-        """Which items to use: the index, what errors call it, and the most samples that it may give."""
-        chosen = self.choose(len(items), most, seed)
+    def used(self, count: int, most: int, seed: int) -> Iterator[tuple[int, str, int]]:
+        """Which of `count` items to use: the index, what errors call it, and the most samples that it may give."""
+        chosen = self.choose(count, most, seed)
         for index, share in zip(chosen, _shares(most, len(chosen))):
-            yield index, self.where if len(items) == 1 else f"{self.where}: sample {index}", share
+            yield index, self.where if count == 1 else f"{self.where}: sample {index}", share
 
 
 def _choose(count: int, most: int, key: str) -> Sequence[int]:
