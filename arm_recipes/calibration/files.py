@@ -241,14 +241,21 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
     Raises:
         CalibrationError: there are none, or the folder holds what can't be trusted or reached.
     """
-    root = Path(given).expanduser()
-    if root.is_file():
+    try:
+        root = Path(given).expanduser()
+        is_file, is_folder = root.is_file(), root.is_dir()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user's home
+        raise CalibrationError(
+            f"{given}: it can't be reached ({getattr(error, 'strerror', None) or error}). Give the path of a file or a "
+            "folder of calibration data."
+        ) from error
+    if is_file:
         if root.suffix.lower() not in READERS:
             raise CalibrationError(
                 f"{given}: files of kind {root.suffix or 'no suffix'!r} are not supported. {_SUPPORTED}"
             )
         return Files(f"file {given}", (root,), (root.name,), 1)
-    if not root.is_dir():
+    if not is_folder:
         raise CalibrationError(_missing(given, root))
 
     found = 0

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from arm_recipes import ArmRecipeError, CalibrationError, load_calibration
 from arm_recipes.calibration import CalibrationData, CalibrationRecord, InputSpec, specs_of
@@ -232,6 +232,8 @@ class TestFiles:
         (tmp_path / "calib").mkdir()
         assert f"no such file or folder. Did you mean '{tmp_path / 'calib'}'?" in refusal(tmp_path / "calb")
         assert "empty path" in refusal("")
+        assert "it can't be reached (File name too long)" in refusal("x" * 5000)
+        assert "it can't be reached" in refusal("~no-such-user/calib")
 
     def test_suffix_in_capitals(self, tmp_path: Path) -> None:
         with (tmp_path / "A.NPY").open("wb") as file:
@@ -644,6 +646,24 @@ class TestIterables:
         assert "a TensorDataset of 20, sample 0: input 0 has shape (3, 8, 8)" in message
         assert "DataLoader(x) for a data set" in message
 
+    def test_data_set_without_random_access(self) -> None:
+        class Stream(IterableDataset[torch.Tensor]):
+            def __iter__(self) -> Iterator[torch.Tensor]:
+                return iter(X * 3)
+
+            def __len__(self) -> int:
+                return 3
+
+        assert len(list(load(Stream()))) == 3
+
+    def test_function_with_arguments(self) -> None:
+        def generate(number: int) -> Iterator[torch.Tensor]:
+            yield from X * number
+
+        message = refusal(generate)
+        assert "can't be called without arguments (missing a required argument: 'number')" in message
+        assert len(list(load(lambda: generate(3)))) == 3
+
     def test_generator_can_be_gone_through_again(self) -> None:
         drawn = []
 
@@ -702,7 +722,9 @@ class TestIterables:
     def test_function_that_gives_no_iterable(self, made: object) -> None:
         assert "function <lambda>: it gives" in refusal(lambda: made)
 
-    @pytest.mark.parametrize("source", [None, 3, b"folder", 2.5, object()])
+    @pytest.mark.parametrize(
+        "source", [None, 3, b"folder", 2.5, object(), torch.nn.ReLU(), torch.nn.Sequential(torch.nn.ReLU())]
+    )
     def test_no_source(self, source: object) -> None:
         assert "is no calibration data. Allowed: the path of a file or folder, a list of samples" in refusal(source)
 
@@ -836,6 +858,7 @@ class TestData:
             ({"max_samples": True}, "max_samples=True"),
             ({"max_samples": 1.5}, "max_samples=1.5"),
             ({"seed": "a"}, "seed='a'"),
+            ({"allow_batch": "yes"}, "allow_batch='yes' is not legal. Allowed: True, False."),
         ],
     )
     def test_illegal_option(self, options: dict[str, Any], words: str) -> None:
