@@ -25,7 +25,8 @@ from arm_recipes.errors import CalibrationError, ToolError, nearest, spell
 
 from .inputs import InputSpec, counted, described, from_array, shape_text
 
-# Suffix -> the only format that Pillow may take the file for. (It knows some that call other programs.)
+# Suffix -> Pillow's name of the format. Files are taken for one of these only, as Pillow knows formats that call other
+# programs; but for which of these, their content says.
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".ppm": "PPM"}
 # So many unsupported files are named; of the rest only the number is kept.
 _NAMED = 5
@@ -474,7 +475,7 @@ def _read_image(path: Path, image: ImageForm | None, peek: bool) -> object:
             "install pillow"
         ) from error
     assert image is not None, "whoever reads images says what they become"
-    with Image.open(path, formats=[_IMAGES[path.suffix.lower()]]) as opened:
+    with Image.open(path, formats=sorted(set(_IMAGES.values()))) as opened:
         if opened.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa"):
             raise CalibrationError(
                 f"{path}: its pixels have more than 8 bits (Pillow's mode {opened.mode!r}), and how they are to be "

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from arm_recipes import ArmRecipeError, CalibrationError, load_calibration
+from arm_recipes import ArmRecipeError, CalibrationError, ToolError, load_calibration
 from arm_recipes.calibration import CalibrationData, CalibrationRecord, InputSpec, specs_of
 from arm_recipes.calibration import files as files_module
 
@@ -430,7 +430,13 @@ class TestImages:
         Image.fromarray(np.full((8, 8), 40000, dtype=np.uint16)).save(tmp_path / "a.png")
         assert "more than 8 bits" in refusal(tmp_path)
 
-    def test_only_the_format_of_the_suffix(self, tmp_path: Path) -> None:
+    def test_content_counts_more_than_the_suffix(self, tmp_path: Path) -> None:
+        pixels = picture(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+        ((image,),) = load(tmp_path)
+        assert np.allclose(image[0].permute(1, 2, 0), pixels / 255)
+
+    def test_other_formats_are_not_tried(self, tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / "a.gif")
         (tmp_path / "a.gif").rename(tmp_path / "a.png")
         assert "can't be read as a PNG image" in refusal(tmp_path)
@@ -445,6 +451,15 @@ def fill(folder: Path, number: int) -> None:
 
 def numbers(folder: Path, **options: Any) -> list[int]:
     return [int(sample[0]) for sample in load(folder, torch.zeros(1, 1), **options)]
+
+
+class TestPackagesThatAreMissing:
+    @pytest.mark.parametrize(("package", "name"), [("PIL", "a.png"), ("safetensors", "a.safetensors")])
+    def test_tool_error(self, package: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / name).touch()
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ToolError, match=rf"{name}: .* need the package .* pip install (pillow|safetensors)"):
+            load(tmp_path)
 
 
 class TestFolder:
@@ -837,6 +852,14 @@ class TestDicts:
 
     def test_given_names_are_all_that_counts(self) -> None:
         assert "it lacks 'x'" in refusal([{"pixel_values": X[0]}], input_names=["x"])
+
+    def test_names_come_from_the_model_unless_they_are_given(self) -> None:
+        specs = specs_of(TWO, ["a", "b"])
+        row = {"a": TWO[0], "b": TWO[1], "c": TWO[1] + 1}
+        ((_, second),) = load_calibration([row]).bind(specs)
+        assert torch.equal(second, TWO[1])
+        ((_, second),) = load_calibration([row], input_names=["a", "c"]).bind(specs)
+        assert torch.equal(second, TWO[1] + 1)
 
     def test_several_candidates(self) -> None:
         assert "'a', 'b'" in refusal([{"a": X[0], "b": X[0]}])
