@@ -107,7 +107,7 @@ def load_calibration(
     settings = Settings(
         max_samples=_checked_integer("max_samples", max_samples, least=1),
         seed=_checked_integer("seed", seed),
-        allow_batch=bool(allow_batch),
+        allow_batch=_checked_flag("allow_batch", allow_batch),
         image=ImageOptions(size, mean, std, layout),
         names=names,
     )
@@ -263,7 +263,7 @@ class CalibrationData:
         length = 0
         for piece in self._source.pieces(self._bound(), self._settings, peek=True):
             items = piece.load()
-            for index, where, share in piece.used(items, piece.share, self._settings.seed):
+            for index, where, share in piece.used(len(items), piece.share, self._settings.seed):
                 _, count = self._fit(piece, items[index], where)
                 length += min(count, share)
         self._length = length
@@ -290,7 +290,7 @@ class CalibrationData:
         specs, seed = self._bound(), self._settings.seed
         items = piece.load()
         mapped = 0
-        for item, where, share in piece.used(items, most, seed):
+        for item, where, share in piece.used(len(items), most, seed):
             tensors, count = self._fit(piece, items[item], where)
             for index in piece.choose(count, share, seed):
                 if piece.mapped and mapped > _MAPPED_BYTES:
@@ -306,7 +306,7 @@ class CalibrationData:
         if self._length:
             return CalibrationError(
                 f"{self._source.description}: it gave {counted(self._length, 'sample')} before and gives none now, "
-                "so it is exhausted. Give a list, or a function that makes it anew: calibration=lambda: make_loader()."
+                "so it is exhausted. Give a list, or a function that makes it anew, e.g. lambda: make_loader()."
             )
         return CalibrationError(
             f"{self._source.description}: it gives no sample: it is empty, or was gone through before. A model "
@@ -335,6 +335,12 @@ def _checked_integer(name: str, value: object, least: int | None = None) -> int:
     raise CalibrationError(
         f"{name}={value!r} is not legal. Allowed: a whole number{'' if least is None else f' from {least} up'}."
     )
+
+
+def _checked_flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise CalibrationError(f"{name}={value!r} is not legal. Allowed: True, False.")
 
 
 def _checked_names(names: object) -> tuple[str, ...] | None:

@@ -25,7 +25,8 @@ from arm_recipes.errors import CalibrationError, ToolError, nearest, spell
 
 from .inputs import InputSpec, counted, described, from_array, shape_text
 
-# Suffix -> the only format that Pillow may take the file for. (It knows some that call other programs.)
+# Suffix -> Pillow's name of the format. Files are taken for one of these only, as Pillow knows formats that call other
+# programs; but for which of these, their content says.
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".ppm": "PPM"}
 # So many unsupported files are named; of the rest only the number is kept.
 _NAMED = 5
@@ -241,14 +242,21 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
     Raises:
         CalibrationError: there are none, or the folder holds what can't be trusted or reached.
     """
-    root = Path(given).expanduser()
-    if root.is_file():
+    try:
+        root = Path(given).expanduser()
+        is_file, is_folder = root.is_file(), root.is_dir()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user's home
+        raise CalibrationError(
+            f"{given}: it can't be reached ({getattr(error, 'strerror', None) or error}). Give the path of a file or a "
+            "folder of calibration data."
+        ) from error
+    if is_file:
         if root.suffix.lower() not in READERS:
             raise CalibrationError(
                 f"{given}: files of kind {root.suffix or 'no suffix'!r} are not supported. {_SUPPORTED}"
             )
         return Files(f"file {given}", (root,), (root.name,), 1)
-    if not root.is_dir():
+    if not is_folder:
         raise CalibrationError(_missing(given, root))
 
     found = 0
@@ -351,6 +359,12 @@ def read(path: Path, image: ImageForm | None, *, peek: bool = False) -> Sequence
     """
     kind, reader = READERS[path.suffix.lower()]
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CalibrationError(
+            f"{path}: it can't be opened ({error.strerror}). Make it readable, or take it out."
+        ) from error
+    try:
         content = reader(path, image, peek)
     except (CalibrationError, ToolError):
         raise
@@ -364,10 +378,6 @@ def read(path: Path, image: ImageForm | None, *, peek: bool = False) -> Sequence
     except MemoryError:
         raise
     except Exception as error:  # the parsers of so many formats raise whatever damage leads them to
-        if isinstance(error, OSError) and error.errno is not None:
-            raise CalibrationError(
-                f"{path}: it can't be opened ({error.strerror}). Make it readable, or take it out."
-            ) from error
         if re.search("pickle|Python objects", str(error)):
             raise CalibrationError(
                 f"{path}: it holds something other than numbers, or is damaged. It was not loaded, as loading it "
@@ -465,7 +475,7 @@ def _read_image(path: Path, image: ImageForm | None, peek: bool) -> object:
             "install pillow"
         ) from error
     assert image is not None, "whoever reads images says what they become"
-    with Image.open(path, formats=[_IMAGES[path.suffix.lower()]]) as opened:
+    with Image.open(path, formats=sorted(set(_IMAGES.values()))) as opened:
         if opened.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa"):
             raise CalibrationError(
                 f"{path}: its pixels have more than 8 bits (Pillow's mode {opened.mode!r}), and how they are to be "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.utils.data import IterableDataset
 
 from arm_recipes.errors import CalibrationError
 
@@ -57,11 +59,11 @@ class Piece:
         """Which `most` of `count` to use, ascending."""
         return range(count)[:most] if self.key is None else _choose(count, most, f"{seed}:{self.key}")
 
-    def used(self, items: Sequence[object], most: int, seed: int) -> Iterator[tuple[int, str, int]]:
-        """Which items to use: the index, what errors call it, and the most samples that it may give."""
-        chosen = self.choose(len(items), most, seed)
+    def used(self, count: int, most: int, seed: int) -> Iterator[tuple[int, str, int]]:
+        """Which of `count` items to use: the index, what errors call it, and the most samples that it may give."""
+        chosen = self.choose(count, most, seed)
         for index, share in zip(chosen, _shares(most, len(chosen))):
-            yield index, self.where if len(items) == 1 else f"{self.where}: sample {index}", share
+            yield index, self.where if count == 1 else f"{self.where}: sample {index}", share
 
 
 def _choose(count: int, most: int, key: str) -> Sequence[int]:
@@ -226,8 +228,7 @@ def source_of(source: Any, settings: Settings) -> Source:
         return _Indexed([source], described(source))
     if isinstance(source, Iterator):
         return _OneShot(source, f"{described(source)} (kept in memory)")
-    indexed = hasattr(type(source), "__getitem__") and hasattr(type(source), "__len__")
-    if indexed and not isinstance(source, (bytes, bytearray, memoryview)):
+    if _is_indexed(source):
         if len(source) == 0:
             raise CalibrationError(
                 f"calibration: the {kind} is empty, so there is nothing to calibrate with. Give at least one sample."
@@ -236,16 +237,42 @@ def source_of(source: Any, settings: Settings) -> Source:
         if len(source) > settings.max_samples:
             description += f" ({settings.max_samples} used, seed {settings.seed})"
         return _Indexed(source, description)
-    if hasattr(type(source), "__iter__") and not indexed:
+    if hasattr(type(source), "__iter__") and not isinstance(source, _NO_SAMPLES):
         return _Iterable(lambda: source, described(source))
-    if callable(source):
+    if callable(source) and not isinstance(source, _NO_SAMPLES):
         name = getattr(source, "__name__", kind)
+        _refuse_arguments(source, name)
         return _Iterable(partial(_made, source, name), f"function {name}")
     raise CalibrationError(
         f"calibration={source!r}: {described(source)} is no calibration data. Allowed: the path of a file or "
         "folder, a list of samples, an iterable such as a DataLoader or a generator, a function that gives one, "
         "CalibrationData."
     )
+
+
+# What can be gone through or called, but not for samples.
+_NO_SAMPLES = (bytes, bytearray, memoryview, torch.nn.Module)
+
+
+def _is_indexed(source: object) -> bool:
+    kind = type(source)
+    # IterableDataset inherits a __getitem__ that only raises.
+    return (
+        hasattr(kind, "__getitem__")
+        and hasattr(kind, "__len__")
+        and not isinstance(source, (*_NO_SAMPLES, IterableDataset))
+    )
+
+
+def _refuse_arguments(function: Callable[..., Any], name: str) -> None:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise CalibrationError(
+            f"function {name}: it can't be called without arguments ({error}). Give lambda: {name}(...) with them."
+        ) from error
+    except ValueError:
+        pass  # some built-in ones don't tell
 
 
 def _made(function: Callable[[], Any], name: str) -> Iterable[object]:
