@@ -67,13 +67,13 @@ class _Followed(Stage):
 
 
 @contextlib.contextmanager
-def shown(enabled: bool) -> Iterator[Bars]:
-    """Bars for the time of the context, gone afterwards."""
+def shown(enabled: bool, console: Console | None = None) -> Iterator[Bars]:
+    """Bars for the time of the context, gone afterwards; on standard error if no other console is given."""
     if not enabled:
         yield Bars(None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     # Standard output is the export's to redirect.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         yield Bars(progress)

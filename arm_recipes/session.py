@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from executorch.export import ExportRecipe, ExportSession
 from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from . import vela
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
-from .lowering.checks import quantized
+from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
 from .recipe_types import ArmRecipeType
 
@@ -88,6 +88,7 @@ def export(
         for method, given in models.items()
     }
     shapes = _dynamic_shapes(dynamic_shapes, model, models)
+    _refuse_dynamic(export_recipe, shapes, models)
     quantizes = bool(export_recipe.quantization_recipe and export_recipe.quantization_recipe.quantizers)
     data = _calibration_data(calibration, models, inputs, export_recipe, quantizes)
     if quantizes:
@@ -265,10 +266,27 @@ def _dynamic_shapes(given: Any, model: object, models: Mapping[str, Model]) -> d
     return {"forward": given}
 
 
+def _refuse_dynamic(recipe: ExportRecipe, shapes: Mapping[str, Any], models: Mapping[str, Model]) -> None:
+    """Refuse before the export what the recipe itself could refuse only after torch.export took it."""
+    passes = (recipe.lowering_recipe and recipe.lowering_recipe.edge_transform_passes) or []
+    for check in (one for one in passes if isinstance(one, ProgramCheck)):
+        for method, given in shapes.items():
+            names = _argument_names(models[method])
+            by_name = given if isinstance(given, Mapping) else dict(zip(names, given or ()))
+            dynamic = {name: _dynamic_dimensions(sizes) for name, sizes in by_name.items()}
+            refuse_dynamic(check.recipe, method, {name: indices for name, indices in dynamic.items() if indices})
+
+
+def _dynamic_dimensions(sizes: Any) -> list[int]:
+    by_dimension = sizes if isinstance(sizes, Mapping) else dict(enumerate(sizes or ()))
+    static = (None, Dim.STATIC)
+    return [index for index, size in by_dimension.items() if size not in static and not isinstance(size, int)]
+
+
 def _argument_names(model: Model) -> list[str]:
     """Names of the model's inputs in order; empty where they can't be told."""
     if isinstance(model, ExportedProgram):
-        return list(model.graph_signature.user_inputs)  # type: ignore[arg-type]
+        return list(model.graph_signature.user_inputs)
     parameters = inspect.signature(model.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return []

@@ -102,7 +102,8 @@ class CalibrationWatch:
         assert data is not None
         if not isinstance(data, CalibrationData):
             return self._show(data, len(data))
-        bound = data.bind(self._specs)
+        # Data that is bound already knows the names of the model's arguments, which a captured program may have lost.
+        bound = data.bind(self._specs) if data.specs is None else data
         try:
             total = len(bound)
         except TypeError:

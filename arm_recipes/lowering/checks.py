@@ -8,7 +8,7 @@ the QuantizationRecipe's passes raise comes out as a RuntimeError around it.)
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from executorch.exir.backend.compile_spec_schema import CompileSpec
@@ -65,13 +65,13 @@ class ProgramCheck:
     """An edge transform callable that asks for no passes. Refuses a program that the recipe was not made for."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+        self.recipe = recipe
 
     def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
-        _refuse_training(self._recipe, _first_in_training_mode(program.graph_module))
-        _refuse_dynamic(self._recipe, method, program)
-        if self._recipe.precision.quantized and not quantized(program.graph_module):
-            raise _unquantized(self._recipe, method)
+        _refuse_training(self.recipe, _first_in_training_mode(program.graph_module))
+        refuse_dynamic(self.recipe, method, _dynamic_dimensions(program))
+        if self.recipe.precision.quantized and not quantized(program.graph_module):
+            raise _unquantized(self.recipe, method)
         return []
 
 
@@ -172,20 +172,33 @@ def _where(node: Node) -> str:
     return f"{operator} of {paths[-1].removeprefix('L__self___')}" if paths else operator
 
 
-def _refuse_dynamic(recipe: Recipe, method: str, program: ExportedProgram) -> None:
-    """None of Arm's ahead-of-time compilers takes a size that is known only at run time."""
+def _dynamic_dimensions(program: ExportedProgram) -> dict[str, list[int]]:
+    """The user's inputs that have sizes known only at run time, with the dimensions."""
     names = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT}
-    for node in program.graph.nodes:
+    found = {}
+    for node in program.graph.find_nodes(op="placeholder"):
         value = node.meta.get("val")
-        if node.op != "placeholder" or node.name not in names or not isinstance(value, torch.Tensor):
-            continue
-        dimensions = [index for index, size in enumerate(value.shape) if not isinstance(size, int)]
-        if dimensions:
-            raise ModelError(
-                f"{recipe.name}: input {node.name!r} of method {method!r} has a dynamic size in dimension "
-                f"{', '.join(map(str, dimensions))}, and {recipe.target.name} is compiled for fixed sizes only. "
-                "Leave dynamic_shapes out, and export once for each size, as methods of one program if need be."
-            )
+        if node.name in names and isinstance(value, torch.Tensor):
+            dimensions = [index for index, size in enumerate(value.shape) if not isinstance(size, int)]
+            if dimensions:
+                found[node.name] = dimensions
+    return found
+
+
+def refuse_dynamic(recipe: Recipe, method: str, dimensions: Mapping[str, Sequence[int]]) -> None:
+    """None of Arm's ahead-of-time compilers takes a size that is known only at run time.
+
+    Args:
+        recipe: the catalog row.
+        method: name of the method.
+        dimensions: which are dynamic, by input.
+    """
+    for name, indices in dimensions.items():
+        raise ModelError(
+            f"{recipe.name}: input {name!r} of method {method!r} has a dynamic size in dimension "
+            f"{', '.join(map(str, indices))}, and {recipe.target.name} is compiled for fixed sizes only. "
+            "Leave dynamic_shapes out, and export once for each size, as methods of one program if need be."
+        )
 
 
 def _unquantized(recipe: Recipe, method: str) -> ModelError:

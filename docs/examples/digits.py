@@ -57,7 +57,7 @@ def train(model: nn.Module, data: Split, epochs: int = 40) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     model.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(data.images)).split(64):
+        for batch in torch.split(torch.randperm(len(data.images)), 64):
             optimizer.zero_grad()
             loss: Tensor = nn.functional.cross_entropy(model(data.images[batch]), data.labels[batch])
             loss.backward()  # type: ignore[no-untyped-call]

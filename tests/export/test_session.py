@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 import torch
 from executorch.export import ExportRecipe, ExportSession
 from executorch.export import export as standard_export
+from rich.console import Console
 from torch import Tensor, nn
 
 from arm_recipes import (
@@ -25,6 +27,7 @@ from arm_recipes import (
     export,
     vela_estimates,
 )
+from arm_recipes.progress import shown
 from tests import models
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8
@@ -118,7 +121,7 @@ class TestTheCallersModel:
     @pytest.mark.parametrize("recipe", [U55, TOSA_FP, ArmRecipeType.VGF_INT8])
     def test_stays_as_it_is(self, recipe: ArmRecipeType) -> None:
         model, inputs = models.conv_net()
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.train()
         assert isinstance(model.dropout, nn.Module)
         model.dropout.eval()  # flags that differ
@@ -186,7 +189,7 @@ class TestRefused:
     )
     def test_at_once(self, given: dict[str, Any], message: str) -> None:
         model, inputs = models.conv_net()
-        arguments = {"model": model, "recipe": TOSA_INT8, "example_inputs": inputs, **given}
+        arguments: Any = {"model": model, "recipe": TOSA_INT8, "example_inputs": inputs, **given}
         with pytest.raises(ArmRecipeError) as caught:
             export(**arguments)
         assert message in str(caught.value)
@@ -203,7 +206,7 @@ class TestRefused:
 
     def test_one_of_several_methods(self) -> None:
         first, second = models.conv_net(), models.two_inputs()
-        methods = {"a": first.model, "b": second.model}
+        methods: dict[str, Any] = {"a": first.model, "b": second.model}
         with pytest.raises(ModelError, match="example_inputs is one for several methods. .*: a, b"):
             export(methods, U55, first.inputs)
         with pytest.raises(
@@ -213,7 +216,7 @@ class TestRefused:
 
     def test_a_program_and_a_module_together(self) -> None:
         first, second = models.conv_net(), models.two_inputs()
-        mixed = {"a": torch.export.export(first.model, first.inputs), "b": second.model}
+        mixed: dict[str, Any] = {"a": torch.export.export(first.model, first.inputs), "b": second.model}
         with pytest.raises(ModelError, match="are ExportedPrograms and modules together"):
             export(mixed, U55, {"b": second.inputs})
 
@@ -305,7 +308,7 @@ class TestCalibration:
     @pytest.mark.parametrize(
         ("calibration", "message"),
         [
-            ([], "no sample"),
+            ([], "the list is empty"),
             ([(torch.zeros(1, 3, 8, 9),)], r"1, 3, 8, 9.*1, 3, 8, 8"),
             ([(torch.zeros(1, 3, 8, 8), torch.zeros(1))], "2"),
             ([(torch.zeros(1, 3, 8, 8, dtype=torch.float64),)], "float64"),
@@ -317,10 +320,9 @@ class TestCalibration:
         example = models.conv_net()
         with pytest.raises(CalibrationError, match=f"(?s){message}"):
             export(example.model, U55, example.inputs, calibration=calibration)
-        recipe_or_error = None
-        with pytest.raises((CalibrationError, RuntimeError), match=f"(?s){message}"):
-            recipe_or_error = ExportRecipe.get_recipe(U55, calibration=calibration)
-            standard_export(example.model, [example.inputs], recipe_or_error)
+        with pytest.raises(CalibrationError, match=f"(?s){message}"):
+            recipe = ExportRecipe.get_recipe(U55, calibration=calibration)
+            standard_export(example.model, [example.inputs], recipe)
 
 
 class TestTheUsersOwnCalibrationFunction:
@@ -359,7 +361,7 @@ class TestTheUsersOwnCalibrationFunction:
     def test_that_gives_nothing(self) -> None:
         """Here the session wraps what a pass raises."""
         with pytest.raises(RuntimeError, match="was calibrated on no sample") as caught:
-            self._export(lambda: [])
+            self._export(list)
         assert isinstance(caught.value.__cause__, CalibrationError)
 
     def test_whose_generator_is_used_up_by_the_first_method(self) -> None:
@@ -383,11 +385,8 @@ class TestNothingInSilence:
 
     class _TopK(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return x.topk(2).values
-
-    class _Fft(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.fft.rfft(x).abs()
+            values: Tensor = x.topk(2).values
+            return values
 
     @pytest.mark.parametrize("model", [_Identity, _TopK], ids=["identity", "topk"])
     @pytest.mark.parametrize("recipe", [U55, TOSA_FP, ArmRecipeType.VGF_INT8])
@@ -410,13 +409,17 @@ class TestNothingInSilence:
         shapes = {"x": {0: torch.export.Dim("batch", min=1, max=8)}}
         with pytest.raises(ModelError, match=f"{recipe.name}: input 'x' of method 'forward' has a dynamic size in dim"):
             export(model, recipe, (inputs[0].repeat(2, 1, 1, 1),), dynamic_shapes=shapes)
+
+    @pytest.mark.parametrize("recipe", [U55, TOSA_FP])
+    def test_dynamic_sizes_in_the_standard_session(self, recipe: ArmRecipeType) -> None:
+        model, shapes = nn.Conv2d(3, 4, 1).eval(), {"forward": {"input": {0: torch.export.Dim("batch", min=1, max=8)}}}
         with pytest.raises(ModelError, match="has a dynamic size in dimension 0"):
-            standard_export(
-                model,
-                [(inputs[0].repeat(2, 1, 1, 1),)],
-                ExportRecipe.get_recipe(recipe),
-                dynamic_shapes={"forward": shapes},
-            )
+            standard_export(model, [(torch.randn(2, 3, 8, 8),)], ExportRecipe.get_recipe(recipe), dynamic_shapes=shapes)
+
+    def test_static_shapes_are_taken(self) -> None:
+        model, inputs = models.conv_net()
+        for shapes in ({"x": None}, {"x": {0: None, 2: torch.export.Dim.STATIC}}, (None,)):
+            assert export(model, TOSA_FP, inputs, dynamic_shapes=shapes).get_pte_buffer()
 
     def test_two_quantized_recipes_combined(self) -> None:
         example = models.conv_net()
@@ -461,17 +464,28 @@ class TestVela:
 
 
 class TestProgress:
-    def test_shows_stages_and_samples(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_shows_stages_and_samples(self) -> None:
         example = models.conv_net()
-        session = export(example.model, U55, example.inputs, calibration=_samples(example), progress=True)
-        shown = capfd.readouterr().err
-        assert "calibrate" in shown or "export" in shown
-        assert (
-            session.get_pte_buffer()
-            == export(example.model, U55, example.inputs, calibration=_samples(example)).get_pte_buffer()
-        )
+        console = Console(file=io.StringIO(), force_terminal=True, width=100)
+        with shown(True, console) as bars:
+            recipe = ExportRecipe.get_recipe(TOSA_INT8)
+            session = ExportSession(example.model, [example.inputs], recipe)
+            bars.stages(session)
+            session.export()
+            assert list(bars.samples([example.inputs] * 3, 3)) == [example.inputs] * 3
+        assert session.get_pte_buffer() == _standard(models.conv_net(), TOSA_INT8)
+        printed = console.file.getvalue()  # type: ignore[attr-defined]
+        for words in ("to edge transform and lower", "to executorch", "calibrate", "3/3"):
+            assert words in printed
 
     def test_is_off_where_standard_error_is_no_terminal(self, capfd: pytest.CaptureFixture[str]) -> None:
         example = models.conv_net()
         export(example.model, TOSA_FP, example.inputs)
-        assert "export" not in capfd.readouterr().err
+        assert "torch export" not in capfd.readouterr().err
+
+    def test_may_be_asked_for(self) -> None:
+        example = models.conv_net()
+        samples = _samples(example)
+        shown_session = export(example.model, TOSA_INT8, example.inputs, calibration=samples, progress=True)
+        plain = export(example.model, TOSA_INT8, example.inputs, calibration=samples, progress=False)
+        assert shown_session.get_pte_buffer() == plain.get_pte_buffer()
