@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import vela
-from .catalog import Family, Recipe
+from .catalog import Family, Precision, Recipe
 from .errors import OptionError, nearest, spell
 
 
@@ -117,6 +117,14 @@ class DelegatedOptions(Options):
         BOOLEAN,
         "Quantize weights with one scale per output channel; otherwise one per tensor.",
         default=True,
+        applies=_quantized,
+    )
+    io_dtype: str = _option(
+        TEXT,
+        "Type of the program's inputs and outputs: float32, or the integers of its activations, without the quantize "
+        "and dequantize operators at the border.",
+        default="float32",
+        legal=lambda recipe, _: ("float32", "int16" if recipe.precision is Precision.A16W8 else "int8"),
         applies=_quantized,
     )
     allow_no_delegation: bool = _option(

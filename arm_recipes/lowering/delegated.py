@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
 from executorch.backends.arm.quantizer import (
     get_symmetric_a16w8_quantization_config,
@@ -17,6 +20,7 @@ from arm_recipes.catalog import Precision, Recipe
 from arm_recipes.options import DelegatedOptions
 
 from .checks import DelegationCheck, ProgramCheck
+from .quantized_io import QuantizeIO
 from .quantizing import quantization
 
 _QUANTIZATION_CONFIGS = {
@@ -51,13 +55,19 @@ def delegated(
     check = DelegationCheck(
         recipe, partitioner.delegation_spec.compile_specs, allow_no_delegation=options.allow_no_delegation
     )
+    after_lowering: list[Callable[[EdgeProgramManager], Any]] = [check]
+    if options.io_dtype not in (None, "float32"):
+        integers = QuantizeIO(recipe, options.io_dtype)
+        after_lowering += [integers.convert, integers.declare]
+    if replace_quant_nodes:
+        after_lowering.append(_replace_quant_nodes)
     return ExportRecipe(
         name=recipe.value,
         quantization_recipe=quantization_recipe,
         lowering_recipe=LoweringRecipe(
             partitioners=[partitioner],
             edge_transform_passes=[ProgramCheck(recipe)],
-            edge_manager_transform_passes=[check, _replace_quant_nodes] if replace_quant_nodes else [check],
+            edge_manager_transform_passes=after_lowering,
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),
         # Arm's runtimes expect the delegate's payload inline.
