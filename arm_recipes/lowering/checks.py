@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.pass_manager import PassType
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
@@ -63,14 +64,14 @@ class ProgramCheck:
 def _refuse_training(recipe: Recipe, node: Node | None) -> None:
     if node is not None:
         raise ModelError(
-            f"{recipe.name}: the model was captured in training mode ({_where(node)} still trains), so its program "
+            f"{recipe.name}: the model was captured in training mode ({where(node)} still trains), so its program "
             "would be random or wrong. Call model.eval() before export; a dropout that is asked for with "
             "training=True in the model's code has to go from there."
         )
 
 
 def _first_in_training_mode(graph_module: GraphModule) -> Node | None:
-    return next((node for node in _calls(graph_module) if _in_training_mode(node)), None)
+    return next((node for node in calls(graph_module) if _in_training_mode(node)), None)
 
 
 def _in_training_mode(node: Node) -> bool:
@@ -92,22 +93,23 @@ def _arguments(node: Node) -> dict[str, object]:
     return {**dict(zip((argument.name for argument in schema.arguments), node.args)), **node.kwargs}
 
 
-def _calls(graph_module: GraphModule) -> Iterator[Node]:
+def calls(graph_module: GraphModule) -> Iterator[Node]:
     for module in graph_module.modules():
         if isinstance(module, GraphModule):
             yield from (node for node in module.graph.nodes if node.op == "call_function")
 
 
-def _where(node: Node) -> str:
+def where(node: Node) -> str:
     """The operator, and the module of the user's model that it came from."""
-    operator = str(node.target).removesuffix(".default")
+    target = node.target._op if isinstance(node.target, EdgeOpOverload) else node.target
+    operator = str(target).removesuffix(".default")
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     return f"{operator} of {paths[-1].removeprefix('L__self___')}" if paths else operator
 
 
 def _refuse_unquantized(recipe: Recipe, method: str, program: ExportedProgram) -> None:
-    if any(_quantizes(node) for node in _calls(program.graph_module)):
+    if any(_quantizes(node) for node in calls(program.graph_module)):
         return
     raise ModelError(
         f"{recipe.name}: nothing in method {method!r} is quantized. executorch quantizes only an nn.Module: an "

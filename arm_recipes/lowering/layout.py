@@ -1,0 +1,202 @@
+"""Memory layout: CMSIS-NN's convolutions and poolings read NHWC, everybody's models and inputs are NCHW.
+
+executorch's Cortex-M quantizer accepts only convolutions whose tensors are torch.channels_last. The passes here bring
+the captured graph there, in copies: the caller's modules and tensors keep their strides. "Layout" means that of
+rank-4 tensors; others have but one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from executorch.exir.pass_manager import PassType
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Interpreter, Node
+from torch.utils import _pytree as pytree
+from torch.utils.hooks import RemovableHandle
+
+from ..catalog import Recipe
+from ..errors import ModelError
+
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+_AXES = {"contiguous": "NCHW", "channels_last": "NHWC"}
+
+
+def in_layout(inputs: Any, io_layout: str) -> Any:
+    """Return `inputs`, a tree, with its rank-4 tensors in `io_layout`; those that are not are copied."""
+    # A tensor with one channel counts as both, with the strides of one. Unlike .contiguous(), .to() sets them.
+    memory_format = MEMORY_FORMATS[io_layout]
+    return pytree.tree_map_only(Tensor, lambda x: x.to(memory_format=memory_format) if x.dim() == 4 else x, inputs)
+
+
+def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule]:
+    """Make the pass that puts the captured graph's weights and activations into channels_last.
+
+    Where the program takes NCHW, each rank-4 float input gets a clone into channels_last. It is quantized as any other
+    operator is, so that on the device it copies int8.
+    """
+
+    def lay_out(captured: GraphModule) -> GraphModule:
+        _copy_weights(captured)
+        placeholders = captured.graph.find_nodes(op="placeholder")
+        if io_layout == "contiguous" and placeholders:
+            for placeholder in filter(_is_rank4_float, placeholders):
+                _clone_into_channels_last(placeholder, after=placeholders[-1])
+            captured.recompile()
+        _Relayout(captured).run(*(_fake_in_layout(placeholder, io_layout) for placeholder in placeholders))
+        return captured
+
+    return lay_out
+
+
+def calibrate_in_layout(
+    io_layout: str,
+) -> tuple[Callable[[GraphModule], GraphModule], Callable[[GraphModule], GraphModule]]:
+    """Make the passes for before and after calibration that hand the prepared model its inputs in `io_layout`.
+
+    Float convolutions round differently in each layout, which would show in the scales.
+    """
+    hooks: dict[GraphModule, RemovableHandle] = {}
+
+    def convert(_: nn.Module, args: tuple[Any, ...]) -> Any:
+        return in_layout(args, io_layout)
+
+    def begin(prepared: GraphModule) -> GraphModule:
+        hooks[prepared] = prepared.register_forward_pre_hook(convert)
+        return prepared
+
+    def end(prepared: GraphModule) -> GraphModule:
+        hooks.pop(prepared).remove()
+        return prepared
+
+    return begin, end
+
+
+def declare_inputs(recipe: Recipe, io_layout: str) -> Callable[[str, ExportedProgram], ExportedProgram]:
+    """Make the pass that captures a quantized program again where its inputs are not in `io_layout`.
+
+    The session captures with the example inputs, NCHW as a rule. A program that then declares NCHW over kernels made
+    for NHWC computes garbage from what it is fed.
+
+    Raises:
+        ModelError (the pass does): shapes are dynamic.
+    """
+
+    def declare(method: str, program: ExportedProgram) -> ExportedProgram:
+        _refuse_dynamic_shapes(recipe, method, program)
+        inputs = list(_rank4_inputs(program))
+        if all(_fake_in_layout(node, io_layout).stride() == node.meta["val"].stride() for node in inputs):
+            return program
+        args, kwargs = in_layout(program.example_inputs, io_layout)
+        return torch.export.export(program.module(), args, kwargs, strict=True)
+
+    return declare
+
+
+class InputCheck:
+    """An edge transform callable that asks for no passes. Refuses a program whose inputs the recipe can't promise.
+
+    What the session captures passes; ready-made ExportedPrograms may not.
+    """
+
+    def __init__(self, recipe: Recipe, io_layout: str) -> None:
+        self._recipe = recipe
+        self._io_layout = io_layout
+
+    def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
+        _refuse_dynamic_shapes(self._recipe, method, program)
+        for node in _rank4_inputs(program):
+            if not node.meta["val"].is_contiguous(memory_format=MEMORY_FORMATS[self._io_layout]):
+                other = next(name for name in MEMORY_FORMATS if name != self._io_layout)
+                raise ModelError(
+                    f"{self._recipe.name}: input {node.name!r} of method {method!r} is not {self._io_layout} "
+                    f"({_AXES[self._io_layout]}), as io_layout={self._io_layout!r} promises; its strides are "
+                    f"{tuple(node.meta['val'].stride())}. Layouts are changed only while an nn.Module is captured: give "
+                    f"the nn.Module, or io_layout={other!r} if the program is meant to take {_AXES[other]}."
+                )
+        return []
+
+
+def _refuse_dynamic_shapes(recipe: Recipe, method: str, program: ExportedProgram) -> None:
+    if program.range_constraints:
+        raise ModelError(
+            f"{recipe.name}: method {method!r} has {len(program.range_constraints)} dynamic dimension(s). CMSIS-NN's "
+            "buffers are sized ahead of time, for one shape. Leave dynamic_shapes out; for several shapes, export "
+            "one method for each."
+        )
+
+
+def _rank4_inputs(program: ExportedProgram) -> Iterator[Node]:
+    names = program.graph_signature.user_inputs
+    for node in program.graph.find_nodes(op="placeholder"):
+        value = node.meta.get("val")
+        if node.name in names and isinstance(value, Tensor) and value.dim() == 4:
+            yield node
+
+
+def _is_rank4_float(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.dim() == 4 and value.is_floating_point()
+
+
+def _copy_weights(graph_module: GraphModule) -> None:
+    """Replace rank-4 parameters and buffers by copies in channels_last. The originals are the caller's own."""
+    copies: dict[Tensor, Tensor] = {}
+    for owner in graph_module.modules():
+        for tensors in (owner._parameters, owner._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None or tensor.dim() != 4:
+                    continue
+                if tensor not in copies:
+                    converted = tensor.detach().to(memory_format=torch.channels_last)
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    copies[tensor] = nn.Parameter(converted, tensor.requires_grad) if is_parameter else converted
+                setattr(owner, name, copies[tensor])
+
+
+def _clone_into_channels_last(placeholder: Node, after: Node) -> None:
+    # What returns the input as it came, and the guards that look at its shape, keep it.
+    users = [user for user in placeholder.users if user.op == "call_function"]
+    if not users:
+        return
+    graph = placeholder.graph
+    with graph.inserting_after(after):
+        clone = graph.call_function(
+            torch.ops.aten.clone.default, (placeholder,), {"memory_format": torch.channels_last}
+        )
+    clone.meta["nn_module_stack"] = users[0].meta.get("nn_module_stack", {})
+    for user in users:
+        user.replace_input_with(placeholder, clone)
+
+
+def _fake_in_layout(placeholder: Node, io_layout: str) -> Any:
+    return in_layout(placeholder.meta["val"], io_layout)
+
+
+class _Relayout(Interpreter):
+    """Works out every node's fake value anew; run it with those of the placeholders."""
+
+    def __init__(self, graph_module: GraphModule) -> None:
+        super().__init__(graph_module)
+        modes = (
+            node.meta["val"].fake_mode
+            for node in graph_module.graph.nodes
+            if isinstance(node.meta.get("val"), FakeTensor)
+        )
+        self._mode: FakeTensorMode = next(modes)
+
+    def run(self, *args: Any) -> Any:  # type: ignore[override]
+        with self._mode, torch.no_grad():
+            return super().run(*args, enable_io_processing=False)
+
+    def run_node(self, n: Node) -> Any:
+        result = super().run_node(n)
+        if n.op == "get_attr" and isinstance(result, Tensor):
+            result = self._mode.from_tensor(result, static_shapes=True)
+        if n.op != "output":
+            n.meta["val"] = result
+        return result
