@@ -122,5 +122,3 @@ def _refuse_unquantized(recipe: Recipe, method: str, program: ExportedProgram) -
 def _quantizes(node: Node) -> bool:
     namespace = getattr(node.target, "namespace", None)
     return namespace in ("quantized_decomposed", "torchao") and "quantize" in str(node.target)
-
-

@@ -17,7 +17,7 @@ from .. import cmsis_nn
 from ..catalog import Recipe
 from ..options import CortexMOptions
 from .checks import CapturedModelCheck, ProgramCheck
-from .layout import InputCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
+from .layout import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .portable import PortableCheck, QuantizerVerdicts
 from .unused import DropUnused
 
@@ -45,8 +45,13 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
         lowering_recipe=LoweringRecipe(
             edge_transform_passes=[ProgramCheck(recipe), InputCheck(recipe, options.io_layout)],
             # Here and not in edge_transform_passes, which the session would run once more after these. And what a
-            # callable raises reaches the caller as it is, so what checks the outcome of the first is the second.
-            edge_manager_transform_passes=[lower, PortableCheck(recipe, options.allow_portable_fallback)],
+            # callable raises reaches the caller as it is, so the checks of what the first
+            # callable's passes make are callables too.
+            edge_manager_transform_passes=[
+                lower,
+                KernelCheck(recipe),
+                PortableCheck(recipe, options.allow_portable_fallback),
+            ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),
         # As the script: Arm's runtimes expect everything inline.

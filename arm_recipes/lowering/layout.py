@@ -7,11 +7,15 @@ rank-4 tensors; others have but one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from executorch.backends.cortex_m.passes.passes_utils import is_channels_last
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.pass_manager import PassType
+from executorch.exir.program import EdgeProgramManager
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
@@ -20,10 +24,20 @@ from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
 from ..catalog import Recipe
-from ..errors import ModelError
+from ..errors import LoweringError, ModelError
+from .checks import calls, where
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 _AXES = {"contiguous": "NCHW", "channels_last": "NHWC"}
+
+_NHWC_READERS = (
+    torch.ops.aten.conv2d.default,
+    torch.ops.aten.conv_transpose2d.input,
+    torch.ops.aten.avg_pool2d.default,
+    torch.ops.aten.adaptive_avg_pool2d.default,
+    torch.ops.aten.max_pool2d.default,
+)
+_NHWC_KERNELS = re.compile(r"quantized_((depthwise_|transpose_)?conv2d|(avg|max)_pool2d)")
 
 
 def in_layout(inputs: Any, io_layout: str) -> Any:
@@ -36,18 +50,24 @@ def in_layout(inputs: Any, io_layout: str) -> Any:
 def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule]:
     """Make the pass that puts the captured graph's weights and activations into channels_last.
 
-    Where the program takes NCHW, each rank-4 float input gets a clone into channels_last. It is quantized as any other
-    operator is, so that on the device it copies int8.
+    Where the program takes NCHW, each rank-4 float input gets a clone into channels_last, and so does, in any case, what
+    comes to a convolution or pooling in another layout from within the model, reshaped for instance. A clone is
+    quantized as any other operator is, so that on the device it copies int8.
     """
 
     def lay_out(captured: GraphModule) -> GraphModule:
-        _copy_weights(captured)
+        _own_weights(captured)
         placeholders = captured.graph.find_nodes(op="placeholder")
-        if io_layout == "contiguous" and placeholders:
+        inputs = [in_layout(placeholder.meta["val"], io_layout) for placeholder in placeholders]
+        if io_layout == "contiguous":
             for placeholder in filter(_is_rank4_float, placeholders):
-                _clone_into_channels_last(placeholder, after=placeholders[-1])
-            captured.recompile()
-        _Relayout(captured).run(*(_fake_in_layout(placeholder, io_layout) for placeholder in placeholders))
+                users = [user for user in placeholder.users if user.op == "call_function"]
+                _clone_into_channels_last(placeholder, users)
+        _Relayout(captured).run(*inputs)
+        while (node := next(_out_of_layout(captured), None)) is not None:
+            _clone_into_channels_last(node.args[0], [node])  # type: ignore[arg-type]
+            _Relayout(captured).run(*inputs)
+        captured.recompile()
         return captured
 
     return lay_out
@@ -88,8 +108,8 @@ def declare_inputs(recipe: Recipe, io_layout: str) -> Callable[[str, ExportedPro
 
     def declare(method: str, program: ExportedProgram) -> ExportedProgram:
         _refuse_dynamic_shapes(recipe, method, program)
-        inputs = list(_rank4_inputs(program))
-        if all(_fake_in_layout(node, io_layout).stride() == node.meta["val"].stride() for node in inputs):
+        inputs = _rank4_inputs(program)
+        if all(in_layout(node.meta["val"], io_layout).stride() == node.meta["val"].stride() for node in inputs):
             return program
         args, kwargs = in_layout(program.example_inputs, io_layout)
         return torch.export.export(program.module(), args, kwargs, strict=True)
@@ -121,6 +141,30 @@ class InputCheck:
         return []
 
 
+class KernelCheck:
+    """An edge manager callable that asks for no passes. Refuses a lowered program that feeds NCHW to NHWC kernels.
+
+    The kernels' Python implementations compute the right thing all the same, those on the device do not.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def __call__(self, edge_program_manager: EdgeProgramManager) -> list[PassType]:
+        for method in sorted(edge_program_manager.methods):
+            for node in calls(edge_program_manager.exported_program(method).graph_module):
+                operator = node.target._op if isinstance(node.target, EdgeOpOverload) else None
+                if operator is None or operator.namespace != "cortex_m":
+                    continue
+                if _NHWC_KERNELS.fullmatch(operator._opname) and not _reads_channels_last(node):
+                    raise LoweringError(
+                        f"{self._recipe.name}: in method {method!r}, {where(node)} would read a tensor that is not "
+                        "channels_last, and compute garbage on the device. In the model's code, let "
+                        "x = x.contiguous(memory_format=torch.channels_last) come right before it."
+                    )
+        return []
+
+
 def _refuse_dynamic_shapes(recipe: Recipe, method: str, program: ExportedProgram) -> None:
     if program.range_constraints:
         raise ModelError(
@@ -143,38 +187,45 @@ def _is_rank4_float(node: Node) -> bool:
     return isinstance(value, Tensor) and value.dim() == 4 and value.is_floating_point()
 
 
-def _copy_weights(graph_module: GraphModule) -> None:
-    """Replace rank-4 parameters and buffers by copies in channels_last. The originals are the caller's own."""
-    copies: dict[Tensor, Tensor] = {}
-    for owner in graph_module.modules():
-        for tensors in (owner._parameters, owner._buffers):
-            for name, tensor in tensors.items():
-                if tensor is None or tensor.dim() != 4:
-                    continue
-                if tensor not in copies:
-                    converted = tensor.detach().to(memory_format=torch.channels_last)
-                    is_parameter = isinstance(tensor, nn.Parameter)
-                    copies[tensor] = nn.Parameter(converted, tensor.requires_grad) if is_parameter else converted
-                setattr(owner, name, copies[tensor])
+def _own_weights(graph_module: GraphModule) -> None:
+    """Give the captured graph tensors of its own where it has the caller's, the rank-4 ones in channels_last.
+
+    Calibration may write to buffers. And that a parameter requires a gradient would stand in the .pte.
+    """
+    own: dict[Tensor, Tensor] = {}
+    for module in graph_module.modules():
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if parameter not in own:
+                own[parameter] = nn.Parameter(in_layout(parameter.detach(), "channels_last"), requires_grad=False)
+            setattr(module, name, own[parameter])
+        for name, buffer in list(module.named_buffers(recurse=False, remove_duplicate=False)):
+            if buffer not in own:
+                own[buffer] = in_layout(buffer, "channels_last").clone()
+            setattr(module, name, own[buffer])
 
 
-def _clone_into_channels_last(placeholder: Node, after: Node) -> None:
-    # What returns the input as it came, and the guards that look at its shape, keep it.
-    users = [user for user in placeholder.users if user.op == "call_function"]
+def _out_of_layout(graph_module: GraphModule) -> Iterator[Node]:
+    for node in graph_module.graph.nodes:
+        if node.target in _NHWC_READERS and not _reads_channels_last(node):
+            yield node
+
+
+def _reads_channels_last(node: Node) -> bool:
+    source = node.args[0]
+    value = source.meta.get("val") if isinstance(source, Node) else None
+    return not isinstance(value, Tensor) or value.dim() != 4 or is_channels_last(value)
+
+
+def _clone_into_channels_last(source: Node, users: list[Node]) -> None:
+    """Let `users`, in the order of the graph, read a clone of `source`."""
     if not users:
         return
-    graph = placeholder.graph
-    with graph.inserting_after(after):
-        clone = graph.call_function(
-            torch.ops.aten.clone.default, (placeholder,), {"memory_format": torch.channels_last}
-        )
+    graph = source.graph
+    with graph.inserting_before(users[0]):
+        clone = graph.call_function(torch.ops.aten.clone.default, (source,), {"memory_format": torch.channels_last})
     clone.meta["nn_module_stack"] = users[0].meta.get("nn_module_stack", {})
     for user in users:
-        user.replace_input_with(placeholder, clone)
-
-
-def _fake_in_layout(placeholder: Node, io_layout: str) -> Any:
-    return in_layout(placeholder.meta["val"], io_layout)
+        user.replace_input_with(source, clone)
 
 
 class _Relayout(Interpreter):
