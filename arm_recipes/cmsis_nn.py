@@ -6,7 +6,7 @@ nothing of it is restated. Importing this module needs no executorch; its functi
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .errors import ToolError
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from executorch.backends.cortex_m.target_config import CortexMTargetConfig
 
 
-@lru_cache(maxsize=None)
+@cache
 def isas(target: str) -> tuple[str, ...]:
     """The instruction sets that CMSIS-NN can use on `target` (``cortex-m33``), the fastest first."""
     return tuple(name for name in _backends() if _runs(target, name))
 
 
-@lru_cache(maxsize=None)
+@cache
 def default_isa(target: str) -> str:
     """The instruction set that executorch chooses for `target`."""
     name: str = target_config(target).backend.name

@@ -5,6 +5,8 @@ Definitions are our own, after the papers; weights are random, BatchNorm statist
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -62,7 +64,7 @@ class _DeepAutoencoder(nn.Module):
         super().__init__()
         widths = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:]):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], widths[0]))
 

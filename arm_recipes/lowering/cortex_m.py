@@ -24,6 +24,7 @@ from .unused import DropUnused
 
 def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
     config = cmsis_nn.target_config(recipe.target.name, options.isa)
+    check = CapturedModelCheck(recipe)
     quantizer = CortexMQuantizer()
     before_calibration, after_calibration = calibrate_in_layout(options.io_layout)
 
@@ -36,8 +37,8 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
     return ExportRecipe(
         name=recipe.value,
         quantization_recipe=QuantizationRecipe(
-            quantizers=[CapturedModelCheck(recipe), quantizer, QuantizerVerdicts(quantizer)],
-            pre_prepare_passes=[lay_out_for_quantizer(options.io_layout)],
+            quantizers=[check, quantizer, QuantizerVerdicts(quantizer)],
+            pre_prepare_passes=[check.note, lay_out_for_quantizer(options.io_layout)],
             post_prepare_passes=[before_calibration],
             pre_convert_passes=[after_calibration],
         ),

@@ -50,7 +50,7 @@ def in_layout(inputs: Any, io_layout: str) -> Any:
 def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule]:
     """Make the pass that puts the captured graph's weights and activations into channels_last.
 
-    Where the program takes NCHW, each rank-4 float input gets a clone into channels_last, and so does, in any case, what
+    Where the program takes NCHW, each rank-4 float input gets a clone into channels_last. So does, in any case, what
     comes to a convolution or pooling in another layout from within the model, reshaped for instance. A clone is
     quantized as any other operator is, so that on the device it copies int8.
     """
@@ -135,8 +135,8 @@ class InputCheck:
                 raise ModelError(
                     f"{self._recipe.name}: input {node.name!r} of method {method!r} is not {self._io_layout} "
                     f"({_AXES[self._io_layout]}), as io_layout={self._io_layout!r} promises; its strides are "
-                    f"{tuple(node.meta['val'].stride())}. Layouts are changed only while an nn.Module is captured: give "
-                    f"the nn.Module, or io_layout={other!r} if the program is meant to take {_AXES[other]}."
+                    f"{tuple(node.meta['val'].stride())}. Layouts are changed only while an nn.Module is captured: "
+                    f"give the nn.Module, or io_layout={other!r} if the program is meant to take {_AXES[other]}."
                 )
         return []
 

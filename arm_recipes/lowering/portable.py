@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -81,7 +80,7 @@ class PortableCheck:
     """An edge manager callable that asks for no passes. Looks for what the passes before it left to float kernels.
 
     Raises:
-        LoweringError: a convolution, linear or pooling is a float portable kernel. A UserWarning where they are allowed.
+        LoweringError: a convolution, linear or pooling is a float portable kernel. (UserWarning where that's allowed.)
     """
 
     def __init__(self, recipe: Recipe, allowed: bool) -> None:
@@ -113,9 +112,8 @@ class PortableCheck:
 
 def _refusal(node: Node, reason: str | None) -> str:
     value = node.meta.get("val")
-    if node.target in _NEEDS_CHANNELS_LAST and isinstance(value, Tensor) and value.dim() == 4:
-        if not is_channels_last(value):
-            return _WRONG_LAYOUT
+    if node.target in _NEEDS_CHANNELS_LAST and _wrong_layout(value):
+        return _WRONG_LAYOUT
     if reason is not None:
         return f"not supported, as executorch's Cortex-M quantizer refuses this use of it ({reason.rstrip('.')!r})"
     instead = _INSTEAD.get(node.target)  # type: ignore[arg-type]
@@ -140,7 +138,7 @@ def _explain(node: Node) -> tuple[str, str]:
         lost = f"its {' and '.join(missing)} lost the scale" if missing else "no pass replaced it"
         return place, f"quantized, but left a float kernel by executorch's Cortex-M passes, as {lost}"
     value = _value(node)
-    if isinstance(value, Tensor) and value.dim() == 4 and not is_channels_last(value):
+    if _wrong_layout(value):
         return place, f"not quantized, perhaps for its layout, {tuple(value.dim_order())} instead of channels_last"
     return place, "not quantized"
 
@@ -152,6 +150,10 @@ def _is_float_compute(node: Node) -> bool:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return False
     return _COMPUTE.fullmatch(node.target._op._opname) is not None
+
+
+def _wrong_layout(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4 and not is_channels_last(value)
 
 
 def _value(node: Node) -> Any:
