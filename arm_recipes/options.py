@@ -361,7 +361,7 @@ class CortexMOptions(Options):
     )
     io_layout: str = _option(
         TEXT,
-        "Memory layout of rank-4 inputs: contiguous (NCHW, one int8 copy of each) or channels_last (NHWC, no copy).",
+        "Layout of rank-4 inputs and outputs: contiguous (NCHW, an int8 copy of each) or channels_last (NHWC, no copy).",
         default="contiguous",
         legal=lambda *_: ("contiguous", "channels_last"),
     )

@@ -50,8 +50,8 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
             # callable's passes make are callables too.
             edge_manager_transform_passes=[
                 lower,
-                KernelCheck(recipe),
                 PortableCheck(recipe, options.allow_portable_fallback),
+                KernelCheck(recipe),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),

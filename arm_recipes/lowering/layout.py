@@ -50,9 +50,10 @@ def in_layout(inputs: Any, io_layout: str) -> Any:
 def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule]:
     """Make the pass that puts the captured graph's weights and activations into channels_last.
 
-    Where the program takes NCHW, each rank-4 float input gets a clone into channels_last. So does, in any case, what
-    comes to a convolution or pooling in another layout from within the model, reshaped for instance. A clone is
-    quantized as any other operator is, so that on the device it copies int8.
+    Where the program takes and gives NCHW, a clone of each rank-4 float input brings it into channels_last, and one of
+    each rank-4 output brings it back. In any case a clone brings there what comes to a convolution or pooling in
+    another layout from within the model, reshaped for instance. A clone is quantized as any other operator is, so that
+    on the device it copies int8.
     """
 
     def lay_out(captured: GraphModule) -> GraphModule:
@@ -62,10 +63,16 @@ def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule
         if io_layout == "contiguous":
             for placeholder in filter(_is_rank4_float, placeholders):
                 users = [user for user in placeholder.users if user.op == "call_function"]
-                _clone_into_channels_last(placeholder, users)
+                _clone(placeholder, users, "channels_last")
         _Relayout(captured).run(*inputs)
         while (node := next(_out_of_layout(captured), None)) is not None:
-            _clone_into_channels_last(node.args[0], [node])  # type: ignore[arg-type]
+            _clone(node.all_input_nodes[0], [node], "channels_last")
+            _Relayout(captured).run(*inputs)
+        if io_layout == "contiguous":
+            output = captured.graph.output_node()
+            for node in output.all_input_nodes:
+                if not _contiguous(node):
+                    _clone(node, [output], "contiguous")
             _Relayout(captured).run(*inputs)
         captured.recompile()
         return captured
@@ -112,7 +119,7 @@ def declare_inputs(recipe: Recipe, io_layout: str) -> Callable[[str, ExportedPro
         if all(in_layout(node.meta["val"], io_layout).stride() == node.meta["val"].stride() for node in inputs):
             return program
         args, kwargs = in_layout(program.example_inputs, io_layout)
-        return torch.export.export(program.module(), args, kwargs, strict=True)
+        return torch.export.export(program.module(check_guards=False), args, kwargs, strict=True)
 
     return declare
 
@@ -144,7 +151,10 @@ class InputCheck:
 class KernelCheck:
     """An edge manager callable that asks for no passes. Refuses a lowered program that feeds NCHW to NHWC kernels.
 
-    The kernels' Python implementations compute the right thing all the same, those on the device do not.
+    Nothing else would tell before the device does: the kernels' Python implementations read strides.
+
+    Raises:
+        LoweringError: such a kernel.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -159,7 +169,7 @@ class KernelCheck:
                 if _NHWC_KERNELS.fullmatch(operator._opname) and not _reads_channels_last(node):
                     raise LoweringError(
                         f"{self._recipe.name}: in method {method!r}, {where(node)} would read a tensor that is not "
-                        "channels_last, and compute garbage on the device. In the model's code, let "
+                        "channels_last, for which its kernel on the device is not made. In the model's code, let "
                         "x = x.contiguous(memory_format=torch.channels_last) come right before it."
                     )
         return []
@@ -216,13 +226,19 @@ def _reads_channels_last(node: Node) -> bool:
     return not isinstance(value, Tensor) or value.dim() != 4 or is_channels_last(value)
 
 
-def _clone_into_channels_last(source: Node, users: list[Node]) -> None:
-    """Let `users`, in the order of the graph, read a clone of `source`."""
+def _contiguous(node: Node) -> bool:
+    value = node.meta.get("val")
+    return not isinstance(value, Tensor) or value.dim() != 4 or value.is_contiguous()
+
+
+def _clone(source: Node, users: list[Node], layout: str) -> None:
+    """Let `users`, in the order of the graph, read a clone of `source` in `layout`."""
     if not users:
         return
     graph = source.graph
     with graph.inserting_before(users[0]):
-        clone = graph.call_function(torch.ops.aten.clone.default, (source,), {"memory_format": torch.channels_last})
+        memory_format = {"memory_format": MEMORY_FORMATS[layout]}
+        clone = graph.call_function(torch.ops.aten.clone.default, (source,), memory_format)
     clone.meta["nn_module_stack"] = users[0].meta.get("nn_module_stack", {})
     for user in users:
         user.replace_input_with(source, clone)

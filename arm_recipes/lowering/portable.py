@@ -139,7 +139,11 @@ def _explain(node: Node) -> tuple[str, str]:
         return place, f"quantized, but left a float kernel by executorch's Cortex-M passes, as {lost}"
     value = _value(node)
     if _wrong_layout(value):
-        return place, f"not quantized, perhaps for its layout, {tuple(value.dim_order())} instead of channels_last"
+        layout = tuple(value.dim_order())
+        return place, (
+            f"not quantized, probably for its layout, {layout} instead of channels_last (the recipe sets it where it is "
+            "given the nn.Module)"
+        )
     return place, "not quantized"
 
 
