@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
@@ -20,7 +19,8 @@ from arm_recipes.catalog import Precision, Recipe
 from arm_recipes.options import DelegatedOptions
 
 from .checks import DelegationCheck, ProgramCheck
-from .quantized_io import QuantizeIO
+from .layout import InputCheck, declare_inputs
+from .quantized_io import integer_io
 from .quantizing import quantization
 
 _QUANTIZATION_CONFIGS = {
@@ -55,19 +55,20 @@ def delegated(
     check = DelegationCheck(
         recipe, partitioner.delegation_spec.compile_specs, allow_no_delegation=options.allow_no_delegation
     )
-    after_lowering: list[Callable[[EdgeProgramManager], Any]] = [check]
-    if options.io_dtype not in (None, "float32"):
-        integers = QuantizeIO(recipe, options.io_dtype)
-        after_lowering += [integers.convert, integers.declare]
-    if replace_quant_nodes:
-        after_lowering.append(_replace_quant_nodes)
+    replace = [_replace_quant_nodes] if replace_quant_nodes else []
+    program_checks: list[Any] = [ProgramCheck(recipe)]
+    declare = []
+    if options.io_layout is not None:
+        program_checks.append(InputCheck(recipe, options.io_layout))
+        declare = [declare_inputs(recipe, options.io_layout)]
     return ExportRecipe(
         name=recipe.value,
         quantization_recipe=quantization_recipe,
+        aten_transform_passes=declare or None,
         lowering_recipe=LoweringRecipe(
             partitioners=[partitioner],
-            edge_transform_passes=[ProgramCheck(recipe)],
-            edge_manager_transform_passes=after_lowering,
+            edge_transform_passes=program_checks,
+            edge_manager_transform_passes=[check, *integer_io(recipe, options.io_dtype), *replace],
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),
         # Arm's runtimes expect the delegate's payload inline.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +88,16 @@ def _found(constants: dict[str, Any], method: str, side: str) -> dict[int, Quant
 _KEYS = ("scale", "zp", "quant_min", "quant_max", "dtype")
 
 
-class QuantizeIO:
-    """Edge manager callables that take the quantize and dequantize operators off the program's border.
+def integer_io(recipe: Recipe, io_dtype: str | None) -> list[Callable[[EdgeProgramManager], Any]]:
+    """The edge manager callables that take the quantize and dequantize operators off the program's border, if any."""
+    if io_dtype in (None, "float32"):
+        return []
+    convert = _IntegerIO(recipe, io_dtype)
+    return [convert.convert, convert.declare]
 
-    `convert` asks for the passes; `declare`, which comes after it, adds the constant methods to what they made.
-    """
+
+class _IntegerIO:
+    """`convert` asks for the passes; `declare`, called after them, adds the constant methods to what they made."""
 
     def __init__(self, recipe: Recipe, io_dtype: str) -> None:
         """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from executorch.export import QuantizationRecipe
+from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.calibration import load_calibration
@@ -13,13 +16,18 @@ from .calibrating import CalibrationWatch, watched_by
 from .checks import CapturedModelCheck
 
 
-def quantization(recipe: Recipe, options: Options, quantizer: Quantizer) -> QuantizationRecipe:
-    """Quantize with `quantizer`, calibrated on the option `calibration` where given.
+def quantization(
+    recipe: Recipe,
+    options: Options,
+    *quantizers: Quantizer,
+    pre_prepare_passes: Sequence[Callable[[GraphModule], GraphModule]] = (),
+) -> QuantizationRecipe:
+    """Quantize with `quantizers`, calibrated on the option `calibration` where given.
 
     Raises:
         CalibrationError: the calibration data is missing, empty or of an unknown kind.
     """
     check = CapturedModelCheck(recipe)
-    built = QuantizationRecipe(quantizers=[check, quantizer], pre_prepare_passes=[check.note])
+    built = QuantizationRecipe(quantizers=[check, *quantizers], pre_prepare_passes=[check.note, *pre_prepare_passes])
     data = [] if options.calibration is None else [load_calibration(options.calibration)]
     return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))

@@ -29,7 +29,7 @@ def test_a_program_that_nobody_quantized_is_refused(name: str, as_graph_module: 
         _export(name, program.module() if as_graph_module else program, inputs)
     assert str(caught.value) == (
         f"{name}: nothing in method 'forward' is quantized. executorch quantizes only an nn.Module: an "
-        "ExportedProgram or a GraphModule is lowered as it is, in float, without this target's delegate. Give the "
+        "ExportedProgram or a GraphModule is lowered as it is, in float, and so not for this target. Give the "
         "nn.Module (arm_recipes.export takes an ExportedProgram too), or a program that was prepared and converted "
         "with a quantizer for this target. If it was an nn.Module, the target's quantizer supports none of its "
         "operators; a float recipe may lower it."
