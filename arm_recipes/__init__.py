@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .calibration import load_calibration
     from .errors import ArmRecipeError, CalibrationError, LoweringError, ModelError, OptionError, ToolError
     from .lowering.calibrating import CalibrationWarning, calibration_summary
+    from .lowering.quantized_io import quantized_io
     from .provider import ArmRecipeProvider, register
     from .recipe_types import ArmRecipeType
     from .session import export, vela_estimates
@@ -40,6 +41,7 @@ __all__ = [
     "calibration_summary",
     "export",
     "load_calibration",
+    "quantized_io",
     "register",
     "vela_estimates",
 ]
@@ -58,6 +60,7 @@ _MODULES = {
     "OptionError": "errors",
     "ToolError": "errors",
     "load_calibration": "calibration",
+    "quantized_io": "lowering.quantized_io",
     "register": "provider",
     "vela_estimates": "session",
 }
