@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from executorch.exir.backend.compile_spec_schema import CompileSpec
-from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
@@ -109,10 +109,10 @@ class DelegationCheck:
             )
         operators = sorted(
             {
-                str(node.target)
+                operator_name(node.target)
                 for method in manager.methods
                 for node in calls(manager.exported_program(method).graph_module)
-                if "quantize" not in str(node.target) and not str(node.target).startswith("<")
+                if hasattr(node.target, "_op") and "quantize_" not in operator_name(node.target)
             }
         )
         problem = (
@@ -165,10 +165,14 @@ def calls(graph_module: GraphModule) -> Iterator[Node]:
             yield from (node for node in module.graph.nodes if node.op == "call_function")
 
 
+def operator_name(target: Any) -> str:
+    """E.g. ``aten.add.Tensor``. (The edge dialect's operators spell themselves with their whole schema.)"""
+    return str(getattr(target, "_op", target))
+
+
 def where(node: Node) -> str:
     """The operator, and the module of the user's model that it came from."""
-    target = node.target._op if isinstance(node.target, EdgeOpOverload) else node.target
-    operator = str(target).removesuffix(".default")
+    operator = operator_name(node.target).removesuffix(".default")
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     return f"{operator} of {paths[-1].removeprefix('L__self___')}" if paths else operator

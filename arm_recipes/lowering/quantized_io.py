@@ -15,10 +15,12 @@ from executorch.exir.tensor import scalar_type_enum
 from executorch.export import ExportSession
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
-from torch.fx.passes.infra.pass_base import PassBase, PassResult
+from torch.fx.passes.infra.pass_base import PassResult
 
 from arm_recipes.catalog import Recipe
 from arm_recipes.errors import LoweringError
+
+from .checks import operator_name
 
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
 _QUANTIZE = exir_ops.edge.quantized_decomposed.quantize_per_tensor.default
@@ -107,70 +109,54 @@ class _IntegerIO:
         """
         self._recipe = recipe
         self._io_dtype = io_dtype
-        self._passes: dict[str, _QuantizeIOPass] = {}
+        self._constants: dict[str, Any] = {}
 
     def convert(self, manager: EdgeProgramManager) -> dict[str, list[PassType]]:
-        self._passes = {
-            method: _QuantizeIOPass(self._recipe, self._io_dtype, method, manager.exported_program(method))
-            for method in manager.methods
-        }
-        return {method: [one] for method, one in self._passes.items()}
+        self._constants = {}
+        return {method: [self._pass(method, manager.exported_program(method))] for method in sorted(manager.methods)}
 
     def declare(self, manager: EdgeProgramManager) -> list[PassType]:
-        constants = manager._config_methods or {}
-        for one in self._passes.values():
-            constants.update(one.constants)
-        manager._config_methods = constants
+        manager._config_methods = {**(manager._config_methods or {}), **self._constants}
         return []
 
-
-class _QuantizeIOPass(PassBase):
-    """Makes every float input and output of one method an integer one.
-
-    A pass over the graph module, as after those the session brings the program's signature up to date.
-
-    Attributes:
-        constants: the figures, by the names of the constant methods, once the pass has run.
-    """
-
-    def __init__(self, recipe: Recipe, io_dtype: str, method: str, program: ExportedProgram) -> None:
-        super().__init__()
-        self._recipe = recipe
-        self._io_dtype = io_dtype
-        self._method = method
-        self._program = program
-        self.constants: dict[str, Any] = {}
-
-    def call(self, graph_module: GraphModule) -> PassResult:
-        placeholders = {node.name: node for node in graph_module.graph.find_nodes(op="placeholder")}
-        for index, name in enumerate(self._program.graph_signature.user_inputs):
+    def _pass(self, method: str, program: ExportedProgram) -> PassType:
+        """Make the pass for one method, once it is clear that it can be done: what a pass raises would be wrapped."""
+        inputs, outputs = [], []
+        placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+        for index, name in enumerate(program.graph_signature.user_inputs):
             node = placeholders.get(name)
             if node is not None and _is_float(node):
-                users = list(node.users)
-                self._check(f"input {index} ({name})", users[0] if len(users) == 1 else node, _QUANTIZE, users)
-                self._add("input", index, quantize_input(self._program, index))
-        (outputs,) = graph_module.graph.output_node().args
-        for index, node in enumerate(outputs):
+                self._check(method, f"input {index} ({name})", list(node.users), _QUANTIZE)
+                inputs.append(index)
+        for index, node in enumerate(program.graph.output_node().args[0]):
             if isinstance(node, Node) and _is_float(node):
-                self._check(f"output {index}", node, _DEQUANTIZE, [node])
-                self._add("output", index, quantize_output(self._program, index))
-        graph_module.recompile()
-        return PassResult(graph_module, modified=True)
+                self._check(method, f"output {index}", [node], _DEQUANTIZE)
+                outputs.append(index)
 
-    def _check(self, what: str, node: Node, operator: Any, neighbours: list[Node]) -> None:
-        if node.target == operator and node.args[5] == _DTYPES[self._io_dtype]:
+        def change(graph_module: GraphModule) -> PassResult:
+            for index in inputs:
+                self._add(method, "input", index, quantize_input(program, index))
+            for index in outputs:
+                self._add(method, "output", index, quantize_output(program, index))
+            graph_module.recompile()
+            return PassResult(graph_module, modified=True)
+
+        return change
+
+    def _check(self, method: str, what: str, neighbours: list[Node], operator: Any) -> None:
+        if [(node.target, node.args[5:6]) for node in neighbours] == [(operator, (_DTYPES[self._io_dtype],))]:
             return
-        found = ", ".join(str(one.target) for one in neighbours) or "nothing"
+        found = ", ".join(operator_name(node.target) for node in neighbours) or "nothing"
         raise LoweringError(
-            f"{self._recipe.name}: {what} of method {self._method!r} can't be {self._io_dtype}: it meets {found} and "
-            f"not one {self._io_dtype} {str(operator).rpartition('::')[2]}, so the model does not quantize it there. "
-            "Leave io_dtype out, or let the model's first and last operators be ones that the target quantizes."
+            f"{self._recipe.name}: {what} of method {method!r} can't be {self._io_dtype}: it meets {found} and not one "
+            f"{self._io_dtype} {operator_name(operator).split('.')[1]}, so the model does not quantize it there. Leave "
+            "io_dtype out, or let the model's first and last operators be ones that the target quantizes."
         )
 
-    def _add(self, side: str, index: int, figures: tuple[Any, ...]) -> None:
+    def _add(self, method: str, side: str, index: int, figures: tuple[Any, ...]) -> None:
         *numbers, dtype = figures
         for key, figure in zip(_KEYS, (*numbers, scalar_type_enum(dtype))):
-            self.constants[get_config_method_name(self._method, side, index, key)] = figure
+            self._constants[get_config_method_name(method, side, index, key)] = figure
 
 
 def _is_float(node: Node) -> bool:

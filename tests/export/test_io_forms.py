@@ -114,19 +114,27 @@ class TestDtype:
         assert session.get_pte_buffer() == _export("TOSA_INT8", models.conv_net()).get_pte_buffer()
         assert quantized_io(session) == {}
 
-    def test_an_input_that_is_not_quantized_is_refused(self) -> None:
-        class Model(nn.Module):
+    def test_an_output_that_is_not_quantized_is_refused(self) -> None:
+        """Quantizers leave none; a program that somebody quantized himself may have one."""
+        example = models.conv_net()
+        quantized = _export("TOSA_INT8", example).get_exported_program().module()
+
+        class FloatTail(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.linear = nn.Linear(8, 8)
+                self.quantized = quantized
 
-            def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-                return self.linear(x), x
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.cumsum(self.quantized(x), 1)
 
+        program = torch.export.export(FloatTail(), example.inputs, strict=True)
         with pytest.raises(LoweringError) as caught:
-            _export("TOSA_INT8", models.Example(Model().eval(), (torch.randn(1, 8),)), io_dtype="int8")
-        assert "TOSA_INT8: input 0 (x) of method 'forward' can't be int8: it meets" in str(caught.value)
-        assert "Leave io_dtype out, or let the model's first and last operators be ones" in str(caught.value)
+            export(program, export_recipe=ExportRecipe.get_recipe(ArmRecipeType.TOSA_INT8, io_dtype="int8"))
+        assert str(caught.value) == (
+            "TOSA_INT8: output 0 of method 'forward' can't be int8: it meets aten.cumsum.default and not one int8 "
+            "dequantize_per_tensor, so the model does not quantize it there. Leave io_dtype out, or let the model's "
+            "first and last operators be ones that the target quantizes."
+        )
 
     @pytest.mark.parametrize(
         ("name", "dtype"), [("TOSA_INT8", "int16"), ("TOSA_A16W8", "int8"), ("TOSA_INT8", "uint8")]
