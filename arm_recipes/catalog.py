@@ -16,6 +16,7 @@ class Family(str, Enum):
     ETHOS_U = "ethos_u"
     TOSA = "tosa"
     VGF = "vgf"
+    CORTEX_M = "cortex_m"
 
 
 class Precision(str, Enum):
@@ -97,8 +98,34 @@ ETHOS_U85 = Target(
 )
 TOSA = Target(name="tosa", family=Family.TOSA)
 VGF = Target(name="vgf", family=Family.VGF)
+CORTEX_M0 = Target(name="cortex-m0", family=Family.CORTEX_M)
+CORTEX_M0PLUS = Target(name="cortex-m0plus", family=Family.CORTEX_M)
+CORTEX_M3 = Target(name="cortex-m3", family=Family.CORTEX_M)
+CORTEX_M4 = Target(name="cortex-m4", family=Family.CORTEX_M)
+CORTEX_M7 = Target(name="cortex-m7", family=Family.CORTEX_M)
+CORTEX_M23 = Target(name="cortex-m23", family=Family.CORTEX_M)
+CORTEX_M33 = Target(name="cortex-m33", family=Family.CORTEX_M)
+CORTEX_M35P = Target(name="cortex-m35p", family=Family.CORTEX_M)
+CORTEX_M55 = Target(name="cortex-m55", family=Family.CORTEX_M)
+CORTEX_M85 = Target(name="cortex-m85", family=Family.CORTEX_M)
 
-TARGETS: tuple[Target, ...] = (ETHOS_U55, ETHOS_U65, ETHOS_U85, TOSA, VGF)
+TARGETS: tuple[Target, ...] = (
+    ETHOS_U55,
+    ETHOS_U65,
+    ETHOS_U85,
+    TOSA,
+    VGF,
+    CORTEX_M0,
+    CORTEX_M0PLUS,
+    CORTEX_M3,
+    CORTEX_M4,
+    CORTEX_M7,
+    CORTEX_M23,
+    CORTEX_M33,
+    CORTEX_M35P,
+    CORTEX_M55,
+    CORTEX_M85,
+)
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(name="ETHOSU_U55_INT8", target=ETHOS_U55, precision=Precision.INT8),
@@ -113,6 +140,16 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(name="VGF_FP", target=VGF, precision=Precision.FP),
     Recipe(name="VGF_INT8", target=VGF, precision=Precision.INT8),
     Recipe(name="VGF_A16W8", target=VGF, precision=Precision.A16W8),
+    Recipe(name="CORTEX_M0_INT8", target=CORTEX_M0, precision=Precision.INT8),
+    Recipe(name="CORTEX_M0PLUS_INT8", target=CORTEX_M0PLUS, precision=Precision.INT8),
+    Recipe(name="CORTEX_M3_INT8", target=CORTEX_M3, precision=Precision.INT8),
+    Recipe(name="CORTEX_M4_INT8", target=CORTEX_M4, precision=Precision.INT8),
+    Recipe(name="CORTEX_M7_INT8", target=CORTEX_M7, precision=Precision.INT8),
+    Recipe(name="CORTEX_M23_INT8", target=CORTEX_M23, precision=Precision.INT8),
+    Recipe(name="CORTEX_M33_INT8", target=CORTEX_M33, precision=Precision.INT8),
+    Recipe(name="CORTEX_M35P_INT8", target=CORTEX_M35P, precision=Precision.INT8),
+    Recipe(name="CORTEX_M55_INT8", target=CORTEX_M55, precision=Precision.INT8),
+    Recipe(name="CORTEX_M85_INT8", target=CORTEX_M85, precision=Precision.INT8),
 )
 
 BY_NAME: dict[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}

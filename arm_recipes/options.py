@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import vela
+from . import cmsis_nn, vela
 from .catalog import Family, Precision, Recipe
 from .errors import OptionError, nearest, spell
 
@@ -367,10 +367,44 @@ class VgfOptions(DelegatedOptions):
                 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class CortexMOptions(Options):
+    """Options of the Cortex-M recipes.
+
+    There is no per_channel: executorch's quantizer always gives convolutions one scale per output channel, and
+    CMSIS-NN's linear takes one per tensor.
+    """
+
+    isa: str = _option(
+        TEXT,
+        "Instructions that CMSIS-NN may use, for cores built without the extension they usually have.",
+        default=lambda recipe: cmsis_nn.default_isa(recipe.target.name),
+        legal=lambda recipe, _: cmsis_nn.isas(recipe.target.name),
+        nullable=True,
+    )
+    io_layout: str = _option(
+        TEXT,
+        "Layout of rank-4 inputs, outputs: contiguous (NCHW, an int8 copy of each) or channels_last (NHWC, no copy).",
+        default="contiguous",
+        legal=lambda *_: ("contiguous", "channels_last"),
+    )
+    drop_unused_constants: bool = _option(
+        BOOLEAN,
+        "Leave out constants that nothing uses and copies that change nothing; outputs stay the same.",
+        default=False,
+    )
+    allow_portable_fallback: bool = _option(
+        BOOLEAN,
+        "Warn, instead of raising, where a convolution, linear or pooling stays a float portable kernel.",
+        default=False,
+    )
+
+
 FAMILIES: dict[Family, type[Options]] = {
     Family.ETHOS_U: EthosUOptions,
     Family.TOSA: TosaOptions,
     Family.VGF: VgfOptions,
+    Family.CORTEX_M: CortexMOptions,
 }
 
 _MISSING = object()

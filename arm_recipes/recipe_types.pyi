@@ -18,5 +18,15 @@ class ArmRecipeType(RecipeType, Enum):
     VGF_FP = "arm_vgf_fp"
     VGF_INT8 = "arm_vgf_int8"
     VGF_A16W8 = "arm_vgf_a16w8"
+    CORTEX_M0_INT8 = "arm_cortex_m0_int8"
+    CORTEX_M0PLUS_INT8 = "arm_cortex_m0plus_int8"
+    CORTEX_M3_INT8 = "arm_cortex_m3_int8"
+    CORTEX_M4_INT8 = "arm_cortex_m4_int8"
+    CORTEX_M7_INT8 = "arm_cortex_m7_int8"
+    CORTEX_M23_INT8 = "arm_cortex_m23_int8"
+    CORTEX_M33_INT8 = "arm_cortex_m33_int8"
+    CORTEX_M35P_INT8 = "arm_cortex_m35p_int8"
+    CORTEX_M55_INT8 = "arm_cortex_m55_int8"
+    CORTEX_M85_INT8 = "arm_cortex_m85_int8"
     @classmethod
     def get_backend_name(cls) -> str: ...

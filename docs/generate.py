@@ -22,6 +22,7 @@ _FAMILY_TITLES = {
     Family.ETHOS_U: "Ethos-U",
     Family.TOSA: "TOSA",
     Family.VGF: "VGF",
+    Family.CORTEX_M: "Cortex-M",
 }
 
 

@@ -107,7 +107,8 @@ def estimate_batch_norm(model: nn.Module, *inputs: Tensor) -> None:
         norm.eval()
 
 
-def _seeded(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Example:
+def seeded(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Example:
+    """Make a network in eval mode and random inputs of `shapes`, always the same."""
     torch.manual_seed(0)
     model = make().eval()
     inputs = tuple(torch.randn(shape) for shape in shapes)
@@ -116,12 +117,12 @@ def _seeded(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Example:
 
 
 def conv_net() -> Example:
-    return _seeded(ConvNet, (1, 3, 8, 8))
+    return seeded(ConvNet, (1, 3, 8, 8))
 
 
 def two_inputs() -> Example:
-    return _seeded(TwoInputs, (1, 3, 8, 8), (1, 2, 8, 8))
+    return seeded(TwoInputs, (1, 3, 8, 8), (1, 2, 8, 8))
 
 
 def mobilenet_v2() -> Example:
-    return _seeded(MobileNetV2, (1, 3, 224, 224))
+    return seeded(MobileNetV2, (1, 3, 224, 224))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
@@ -69,7 +70,7 @@ class ProgramCheck:
 
     def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
         _refuse_training(self.recipe, _first_in_training_mode(program.graph_module))
-        refuse_dynamic(self.recipe, method, _dynamic_dimensions(program))
+        refuse_dynamic(self.recipe, method, dynamic_dimensions(program))
         if self.recipe.precision.quantized and not quantized(program.graph_module):
             raise _unquantized(self.recipe, method)
         return []
@@ -110,7 +111,7 @@ class DelegationCheck:
             {
                 str(node.target)
                 for method in manager.methods
-                for node in _calls(manager.exported_program(method).graph_module)
+                for node in calls(manager.exported_program(method).graph_module)
                 if "quantize" not in str(node.target) and not str(node.target).startswith("<")
             }
         )
@@ -129,14 +130,14 @@ class DelegationCheck:
 def _refuse_training(recipe: Recipe, node: Node | None) -> None:
     if node is not None:
         raise ModelError(
-            f"{recipe.name}: the model was captured in training mode ({_where(node)} still trains), so its program "
+            f"{recipe.name}: the model was captured in training mode ({where(node)} still trains), so its program "
             "would be random or wrong. Call model.eval() before export; a dropout that is asked for with "
             "training=True in the model's code has to go from there."
         )
 
 
 def _first_in_training_mode(graph_module: GraphModule) -> Node | None:
-    return next((node for node in _calls(graph_module) if _in_training_mode(node)), None)
+    return next((node for node in calls(graph_module) if _in_training_mode(node)), None)
 
 
 def _in_training_mode(node: Node) -> bool:
@@ -158,21 +159,22 @@ def _arguments(node: Node) -> dict[str, object]:
     return {**dict(zip((argument.name for argument in schema.arguments), node.args)), **node.kwargs}
 
 
-def _calls(graph_module: GraphModule) -> Iterator[Node]:
+def calls(graph_module: GraphModule) -> Iterator[Node]:
     for module in graph_module.modules():
         if isinstance(module, GraphModule):
             yield from (node for node in module.graph.nodes if node.op == "call_function")
 
 
-def _where(node: Node) -> str:
+def where(node: Node) -> str:
     """The operator, and the module of the user's model that it came from."""
-    operator = str(node.target).removesuffix(".default")
+    target = node.target._op if isinstance(node.target, EdgeOpOverload) else node.target
+    operator = str(target).removesuffix(".default")
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     return f"{operator} of {paths[-1].removeprefix('L__self___')}" if paths else operator
 
 
-def _dynamic_dimensions(program: ExportedProgram) -> dict[str, list[int]]:
+def dynamic_dimensions(program: ExportedProgram) -> dict[str, list[int]]:
     """The user's inputs that have sizes known only at run time, with the dimensions."""
     names = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT}
     found = {}
@@ -213,7 +215,7 @@ def _unquantized(recipe: Recipe, method: str) -> ModelError:
 
 def quantized(graph_module: GraphModule) -> bool:
     """Whether there are quantize or dequantize operators in it."""
-    return any(_quantizes(node) for node in _calls(graph_module))
+    return any(_quantizes(node) for node in calls(graph_module))
 
 
 def _quantizes(node: Node) -> bool:

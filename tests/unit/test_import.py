@@ -23,12 +23,24 @@ def _loaded_by(statement: str) -> list[str]:
         "import arm_recipes; dir(arm_recipes); arm_recipes.__version__",
         "from arm_recipes import OptionError",
         "import arm_recipes.catalog, arm_recipes.errors, arm_recipes.vela",
-        # What a listing needs: every option of every recipe.
-        "from arm_recipes import catalog, options; [options.describe(recipe) for recipe in catalog.RECIPES]",
+        "import arm_recipes.options, arm_recipes.cmsis_nn",
     ],
 )
 def test_is_light(statement: str) -> None:
     assert _loaded_by(statement) == []
+
+
+def test_a_listing_loads_of_executorch_only_the_table_of_cores() -> None:
+    """What a listing needs is every option of every recipe."""
+    code = (
+        "import sys; from arm_recipes import catalog, options; "
+        "[options.describe(recipe) for recipe in catalog.RECIPES]; "
+        "print(*(name for name in sys.modules if name.startswith(('torch', 'executorch.'))))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    packages = {"executorch.backends"}
+    assert all(name in packages or name.startswith("executorch.backends.cortex_m") for name in loaded)
+    assert "executorch.backends.cortex_m.target_config" in loaded
 
 
 def test_the_check_can_fail() -> None:

@@ -1,0 +1,463 @@
+"""Cortex-M: CMSIS-NN kernels from ordinary inputs, the script's bytes in its own layout, and no silent fallback."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from executorch.backends.cortex_m.quantizer.quantizer import CortexMQuantizer
+from executorch.exir import EdgeProgramManager
+from executorch.export import ExportRecipe, ExportSession, StageType, export
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from arm_recipes import ArmRecipeType, LoweringError, ModelError, OptionError, catalog
+from tests import models, tiny_models
+from tests.models import Example, seeded
+from tests.script import compile_with_script
+
+_ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.CORTEX_M]
+_EACH_ROW = pytest.mark.parametrize("row", _ROWS, ids=lambda row: row.name)
+
+# Everything CMSIS-NN has kernels for, by the names of the networks.
+_SUPPORTED = ["ds_cnn", "resnet8", "mobilenet_v1_025", "deep_autoencoder", "residual", "depthwise", "linear_only"]
+_OF_IMAGES = ["ds_cnn", "resnet8", "mobilenet_v1_025", "residual", "depthwise"]
+
+_LOWERED = [
+    StageType.SOURCE_TRANSFORM,
+    StageType.QUANTIZE,
+    StageType.TORCH_EXPORT,
+    StageType.TO_EDGE_TRANSFORM_AND_LOWER,
+    StageType.EDGE_PROGRAM_MANAGER_TRANSFORM,
+]
+
+
+def _example(network: str) -> Example:
+    make = getattr(tiny_models, network, None) or getattr(models, network)
+    example: Example = make()
+    return example
+
+
+def _recipe(row: str = "CORTEX_M55_INT8", **options: Any) -> ExportRecipe:
+    return ExportRecipe.get_recipe(ArmRecipeType[row], **options)
+
+
+def _export(example: Example, row: str = "CORTEX_M55_INT8", **options: Any) -> ExportSession:
+    return export(example.model, [example.inputs], _recipe(row, **options))
+
+
+@functools.cache
+def _pte(network: str, **options: Any) -> Any:
+    """The program manager, of one export per test run."""
+    return _export(_example(network), **options).get_executorch_program_manager()
+
+
+def _lowered(example: Example, **options: Any) -> ExportedProgram:
+    """The lowered program before to_executorch, which can't be run in Python afterwards."""
+    recipe = _recipe(**options)
+    recipe.pipeline_stages = _LOWERED
+    session = export(example.model, [example.inputs], recipe)
+    manager: EdgeProgramManager = session.get_stage_artifacts()[StageType.EDGE_PROGRAM_MANAGER_TRANSFORM].data
+    program: ExportedProgram = manager.exported_program()
+    return program
+
+
+def _kernels(program: Any, method: int = 0) -> Counter[str]:
+    """Kernel calls in the execution plan of a .pte."""
+    plan = program.execution_plan[method]
+    instructions = [instruction.instr_args for chain in plan.chains for instruction in chain.instructions]
+    return Counter(plan.operators[args.op_index].name for args in instructions if hasattr(args, "op_index"))
+
+
+_CLONE = "dim_order_ops::_clone_dim_order"
+
+
+def _cloned_types(program: Any) -> set[str]:
+    plan = program.execution_plan[0]
+    instructions = [instruction.instr_args for chain in plan.chains for instruction in chain.instructions]
+    clones = [
+        args for args in instructions if hasattr(args, "op_index") and plan.operators[args.op_index].name == _CLONE
+    ]
+    return {plan.values[args.args[0]].val.scalar_type.name for args in clones}
+
+
+def _in_layout(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    converted: nn.Module = model.to(memory_format=memory_format)  # type: ignore[call-overload]
+    return converted
+
+
+def _input_dim_order(program: Any) -> list[int]:
+    plan = program.execution_plan[0]
+    order: list[int] = plan.values[plan.inputs[0]].val.dim_order
+    return order
+
+
+def _output_dim_order(program: Any) -> list[int]:
+    plan = program.execution_plan[0]
+    order: list[int] = plan.values[plan.outputs[0]].val.dim_order
+    return order
+
+
+# --- What is written ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", _SUPPORTED)
+def test_channels_last_equals_the_script(network: str, tmp_path: Path) -> None:
+    expected = compile_with_script(f"tests.tiny_models:{network}", "cortex-m55", tmp_path, "-q")
+    assert _pte(network, io_layout="channels_last").buffer == expected
+
+
+@pytest.mark.parametrize("network", ["conv1d", "lstm"])
+def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(network: str, tmp_path: Path) -> None:
+    expected = compile_with_script(f"tests.tiny_models:{network}", "cortex-m55", tmp_path, "-q")
+    with pytest.warns(UserWarning, match="on float portable kernels"):
+        session = _export(_example(network), io_layout="channels_last", allow_portable_fallback=True)
+    assert session.get_pte_buffer() == expected
+
+
+@_EACH_ROW
+def test_every_row_equals_the_script(row: catalog.Recipe, tmp_path: Path) -> None:
+    expected = compile_with_script("tests.models:conv_net", row.target.name, tmp_path, "-q")
+    assert _export(models.conv_net(), row.name, io_layout="channels_last").get_pte_buffer() == expected
+
+
+@_EACH_ROW
+def test_every_row_exports_from_ordinary_inputs(row: catalog.Recipe) -> None:
+    program = _export(models.conv_net(), row.name).get_executorch_program()
+    assert _kernels(program) == {
+        "cortex_m::quantize_per_tensor": 1,
+        _CLONE: 2,  # into channels_last, and what is left of dropout
+        "cortex_m::quantized_conv2d": 1,
+        "cortex_m::quantized_avg_pool2d": 1,
+        "cortex_m::quantized_linear": 1,
+        "cortex_m::dequantize_per_tensor": 1,
+    }
+    assert _input_dim_order(program) == [0, 1, 2, 3]
+
+
+def test_isa_decides_what_the_kernels_get() -> None:
+    """MVE's linear reads sums made ahead of time, those of DSP and of scalar code the bias."""
+    ptes = {isa: _export(models.conv_net(), isa=isa).get_pte_buffer() for isa in ("MVE", "DSP", "SCALAR")}
+    assert ptes["MVE"] == _export(models.conv_net()).get_pte_buffer()
+    assert ptes["DSP"] == _export(models.conv_net(), "CORTEX_M33_INT8").get_pte_buffer()
+    assert ptes["SCALAR"] == _export(models.conv_net(), "CORTEX_M0_INT8").get_pte_buffer()
+    assert len(set(ptes.values())) == 3
+
+
+@pytest.mark.parametrize("network", _OF_IMAGES)
+def test_contiguous_costs_a_clone_and_gives_the_same_outputs(network: str) -> None:
+    contiguous = _pte(network).executorch_program
+    channels_last = _pte(network, io_layout="channels_last").executorch_program
+    kernels = _kernels(contiguous)
+    images_out = network in ("residual", "depthwise")
+    assert kernels - _kernels(channels_last) == {_CLONE: 2 if images_out else 1}
+    assert _cloned_types(contiguous) == {"CHAR"}
+    assert {name for name in kernels if not name.startswith("cortex_m::")} == {_CLONE}
+    assert _input_dim_order(contiguous) == [0, 1, 2, 3]
+    assert _output_dim_order(contiguous) in ([0, 1, 2, 3], [0, 1])
+    # As torch has it for one channel, whose place makes no difference: [0, 2, 1, 3].
+    assert _input_dim_order(channels_last) == ([0, 2, 1, 3] if network == "ds_cnn" else [0, 2, 3, 1])
+
+    example = _example(network)
+    programs = [_lowered(example, io_layout=layout).module() for layout in ("contiguous", "channels_last")]
+    for inputs in (example.inputs, tuple(torch.randn_like(x) for x in example.inputs)):
+        first, second = (program(*inputs) for program in programs)
+        assert torch.equal(first, second)
+        assert first.std() > 0  # not a constant
+
+
+def test_the_lowered_program_computes_what_the_model_does() -> None:
+    example = _example("resnet8")
+    expected, got = example.model(*example.inputs), _lowered(example).module()(*example.inputs)
+    assert 20 * torch.log10(expected.norm() / (expected - got).norm()) > 20  # dB
+
+
+def test_every_rank_4_input_and_output_has_a_clone() -> None:
+    assert _kernels(_export(models.two_inputs()).get_executorch_program())[_CLONE] == 3  # and one for the output
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
+def test_the_layout_of_the_example_inputs_does_not_matter(memory_format: torch.memory_format, io_layout: str) -> None:
+    model, inputs = models.conv_net()
+    given = Example(model, tuple(x.to(memory_format=memory_format) for x in inputs))
+    expected = _export(models.conv_net(), io_layout=io_layout).get_pte_buffer()
+    assert _export(given, io_layout=io_layout).get_pte_buffer() == expected
+
+
+def test_a_model_in_channels_last_gives_the_same_program() -> None:
+    model, inputs = models.conv_net()
+    given = Example(_in_layout(model, torch.channels_last), inputs)
+    assert _export(given).get_pte_buffer() == _export(models.conv_net()).get_pte_buffer()
+
+
+@pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
+def test_what_a_model_reshapes_is_brought_into_layout(io_layout: str) -> None:
+    """The script feeds this convolution, made for NHWC, with NCHW."""
+    example = _example("reshaped")
+    program = _export(example, io_layout=io_layout).get_executorch_program()
+    assert _kernels(program)[_CLONE] == (2 if io_layout == "contiguous" else 1)  # two with the output's
+    assert _kernels(program)["cortex_m::quantized_conv2d"] == 1
+
+
+def test_methods_are_lowered_each_for_itself() -> None:
+    conv, both = models.conv_net(), models.two_inputs()
+    methods = {"classify": conv.model, "compare": both.model}
+    inputs = {"classify": [conv.inputs], "compare": [both.inputs]}
+    program = export(methods, inputs, _recipe()).get_executorch_program()
+    assert [plan.name for plan in program.execution_plan] == ["classify", "compare"]
+    assert _kernels(program, 0) == _kernels(_export(conv).get_executorch_program())
+    assert _kernels(program, 1) == _kernels(_export(both).get_executorch_program())
+
+
+def test_a_recipe_can_be_used_again() -> None:
+    recipe, (model, inputs) = _recipe(), models.conv_net()
+    first, second = (export(model, [inputs], recipe).get_pte_buffer() for _ in range(2))
+    assert first == second
+
+
+# --- The seed's figures ------------------------------------------------------------------------------------------
+
+
+def test_mobilenet_v2() -> None:
+    """64 compute kernels, as many of each kind as upstream's own test of torchvision's MobileNetV2 counts."""
+    default, dropped = _pte("mobilenet_v2"), _pte("mobilenet_v2", drop_unused_constants=True)
+    compute = {
+        "cortex_m::quantize_per_tensor": 1,
+        "cortex_m::quantized_conv2d": 35,
+        "cortex_m::quantized_depthwise_conv2d": 17,
+        "cortex_m::quantized_add": 10,
+        "cortex_m::quantized_avg_pool2d": 1,
+        "cortex_m::quantized_linear": 1,
+        "cortex_m::dequantize_per_tensor": 1,
+    }
+    assert _kernels(default.executorch_program) == {**compute, _CLONE: 2}
+    assert _kernels(dropped.executorch_program) == {**compute, _CLONE: 1}
+    assert len(dropped.buffer) < 0.94 * len(default.buffer)
+
+
+def test_mobilenet_v3_small() -> None:
+    """Likewise. The hard swishes are a minimum and a multiplication each."""
+    assert _kernels(_pte("mobilenet_v3_small", drop_unused_constants=True).executorch_program) == {
+        "cortex_m::quantize_per_tensor": 1,
+        "cortex_m::quantized_conv2d": 41,
+        "cortex_m::quantized_depthwise_conv2d": 11,
+        "cortex_m::quantized_mul": 28,
+        "cortex_m::minimum": 19,
+        "cortex_m::quantized_avg_pool2d": 10,
+        "cortex_m::quantized_add": 6,
+        "cortex_m::quantized_linear": 2,
+        "cortex_m::dequantize_per_tensor": 1,
+        _CLONE: 1,
+    }
+
+
+# --- What the caller keeps ---------------------------------------------------------------------------------------
+
+
+class _Counting(nn.Module):
+    """Keeps a running mean of its inputs, whatever mode it is in."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("mean", torch.zeros(1, 3, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean.mul_(0.9).add_(0.1 * x)
+        y: Tensor = self.conv(x - self.mean)
+        return y
+
+
+def _state(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+    tensors = [*module.parameters(), *module.buffers(), *inputs]
+    facts = [(id(t), t.data_ptr(), t.stride(), t.requires_grad, t._version) for t in tensors]
+    modes = [(id(part), type(part), part.training, list(part._forward_pre_hooks)) for part in module.modules()]
+    return [facts, modes]
+
+
+@pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("network", ["residual", "conv_net"])
+def test_the_callers_module_and_tensors_are_left_alone(network: str, io_layout: str) -> None:
+    model, inputs = _example(network)
+    values = [tensor.clone() for tensor in [*model.parameters(), *model.buffers(), *inputs]]
+    before = _state(model, inputs)
+    _export(Example(model, inputs), io_layout=io_layout, drop_unused_constants=True)
+    assert _state(model, inputs) == before
+    after = [*model.parameters(), *model.buffers(), *inputs]
+    assert all(torch.equal(was, now) for was, now in zip(values, after))
+
+
+def test_calibration_does_not_write_to_the_callers_buffers() -> None:
+    model, inputs = seeded(_Counting, (1, 3, 8, 8))
+    assert isinstance(model, _Counting)
+    model.mean.zero_()
+    _export(Example(model, inputs))
+    assert model.mean.count_nonzero() == 0
+
+
+# --- drop_unused_constants ---------------------------------------------------------------------------------------
+
+
+def test_dropping_what_is_unused_makes_ds_cnn_smaller_and_changes_no_output() -> None:
+    default, dropped = _pte("ds_cnn"), _pte("ds_cnn", drop_unused_constants=True)
+    assert len(dropped.buffer) < 0.8 * len(default.buffer)
+    assert _kernels(default.executorch_program) - _kernels(dropped.executorch_program) == {_CLONE: 1}  # dropout's
+    example = _example("ds_cnn")
+    whole, small = _lowered(example), _lowered(example, drop_unused_constants=True)
+    inputs = tuple(torch.randn_like(x) for x in example.inputs)
+    assert torch.equal(whole.module()(*inputs), small.module()(*inputs))
+    used = {node.name for node in small.graph.find_nodes(op="placeholder") if node.users}
+    assert used == {spec.arg.name for spec in small.graph_signature.input_specs}
+    assert small.state_dict.keys() | small.constants.keys() == {
+        spec.target for spec in small.graph_signature.input_specs if spec.target is not None
+    }
+
+
+def test_dropping_what_is_unused_leaves_earlier_stages_whole() -> None:
+    example = models.conv_net()
+    session = _export(example, drop_unused_constants=True)
+    program = session.get_exported_program()
+    assert torch.equal(
+        program.module()(*example.inputs), _export(example).get_exported_program().module()(*example.inputs)
+    )
+
+
+def test_an_input_that_nothing_reads_stays_an_input() -> None:
+    class Ignores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            z: Tensor = self.linear(x)
+            return z
+
+    example = seeded(Ignores, (1, 4), (1, 2, 3, 3))
+    plan = _export(example, drop_unused_constants=True).get_executorch_program().execution_plan[0]
+    assert len(plan.inputs) == 2
+
+
+# --- What is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{"isa": "MVE"}, {"io_layout": "nhwc"}, {"per_channel": True}])
+def test_a_bad_option_is_refused_before_any_model_is_seen(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"CORTEX_M33_INT8: "):
+        _recipe("CORTEX_M33_INT8", **options)
+
+
+_END = "Change the model there, or accept bigger, slower float kernels with allow_portable_fallback=True."
+
+
+@pytest.mark.parametrize(
+    ("network", "operator", "instead"),
+    [
+        ("conv3d", "aten.conv3d of deep.0: not supported, as executorch's Cortex-M quantizer has no pattern for "
+         "aten.conv3d.default", ""),
+        ("conv1d", "aten.conv1d of conv: not supported, as executorch's Cortex-M quantizer has no pattern for "
+         "aten.conv1d.default", " (a Conv2d over height 1 computes the same and is supported)"),
+        ("lstm", "aten.lstm.input of lstm: not supported, as executorch's Cortex-M quantizer has no pattern for "
+         "aten.lstm.input", ""),
+    ],
+)  # fmt: skip
+def test_what_cmsis_nn_does_not_have_is_named(network: str, operator: str, instead: str) -> None:
+    with pytest.raises(LoweringError) as caught:
+        _export(_example(network))
+    assert str(caught.value) == (
+        "CORTEX_M55_INT8: method 'forward' has 1 operator(s) on float portable kernels instead of CMSIS-NN's. "
+        f"{operator}{instead}. {_END}"
+    )
+
+
+def test_allowed_fallback_is_a_warning_with_the_same_words() -> None:
+    with pytest.warns(UserWarning, match=r"^CORTEX_M55_INT8: .* aten\.conv3d of deep\.0: not supported"):
+        program = _export(_example("conv3d"), allow_portable_fallback=True).get_executorch_program()
+    assert _kernels(program)["aten::convolution"] == 1
+    assert _kernels(program)["cortex_m::quantized_linear"] == 1
+
+
+def test_nothing_is_warned_of_without_reason() -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="CORTEX")
+        _export(models.conv_net(), allow_portable_fallback=True)
+
+
+def test_a_use_that_the_quantizer_refuses_is_told_with_its_words() -> None:
+    example = seeded(lambda: nn.Sequential(nn.ConvTranspose2d(4, 4, 3, groups=2)), (1, 4, 6, 6))
+    with pytest.raises(LoweringError, match=(
+        r"aten\.conv_transpose2d\.input of 0: not supported, as executorch's Cortex-M quantizer refuses this use of it "
+        r"\('Tried annotating unsupported configuration of operators'\)\."
+    )):  # fmt: skip
+        _export(example)
+
+
+def _quantized_by_hand(example: Example, quantized: Any, declared: Any) -> ExportedProgram:
+    """A program as upstream's quantizer makes it: captured in one memory format, exported in another."""
+    model = _in_layout(example.model, quantized)
+    inputs = [tuple(x.to(memory_format=layout) for x in example.inputs) for layout in (quantized, declared)]
+    captured = torch.export.export(model, inputs[0], strict=True).module(check_guards=False)
+    prepared = prepare_pt2e(captured, CortexMQuantizer())
+    prepared(*inputs[0])
+    return torch.export.export(convert_pt2e(prepared), inputs[1], strict=True)
+
+
+def test_a_wrong_layout_is_told_apart_from_what_is_not_supported() -> None:
+    nchw = torch.contiguous_format
+    program = _quantized_by_hand(models.conv_net(), nchw, nchw)
+    with pytest.raises(LoweringError) as caught:
+        export(program, export_recipe=_recipe())
+    assert str(caught.value) == (
+        "CORTEX_M55_INT8: method 'forward' has 1 operator(s) on float portable kernels instead of CMSIS-NN's. "
+        "aten.convolution of conv: not quantized, probably for its layout, (0, 1, 2, 3) instead of channels_last (the "
+        "recipe sets it where it is given the nn.Module). "
+        f"{_END}"
+    )
+
+
+def test_a_program_that_would_feed_nchw_to_nhwc_kernels_is_refused() -> None:
+    program = _quantized_by_hand(models.conv_net(), torch.channels_last, torch.contiguous_format)
+    with pytest.raises(LoweringError, match=r"would read a tensor that is not channels_last"):
+        export(program, export_recipe=_recipe())
+
+
+def test_a_program_whose_inputs_are_not_as_promised_is_refused() -> None:
+    program = _quantized_by_hand(models.conv_net(), torch.channels_last, torch.channels_last)
+    with pytest.raises(ModelError, match=r"input 'x' of method 'forward' is not contiguous \(NCHW\), as io_layout="):
+        export(program, export_recipe=_recipe())
+    session = export(program, export_recipe=_recipe(io_layout="channels_last"))
+    assert session.get_pte_buffer() == _export(models.conv_net(), io_layout="channels_last").get_pte_buffer()
+
+
+def test_what_is_pooled_out_of_layout_is_refused_and_the_advice_helps() -> None:
+    class Pools(nn.Module):
+        def __init__(self, convert: bool) -> None:
+            super().__init__()
+            self.linear = nn.Linear(16, 64)
+            self.convert = convert
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.linear(x).view(1, 4, 4, 4)
+            if self.convert:
+                x = x.contiguous(memory_format=torch.channels_last)
+            return x.mean((2, 3))
+
+    with pytest.raises(LoweringError, match=r"let x = x\.contiguous\(memory_format=torch\.channels_last\) come right"):
+        _export(seeded(lambda: Pools(False), (1, 16)))
+    assert _kernels(_export(seeded(lambda: Pools(True), (1, 16))).get_executorch_program())[_CLONE] == 1
+
+
+def test_dynamic_shapes_are_refused() -> None:
+    model, inputs = tiny_models.residual()
+    inputs = (torch.cat([*inputs, *inputs]),)
+    shapes = {"forward": ({0: torch.export.Dim("batch", min=1, max=4)},)}
+    with pytest.raises(ModelError, match=r"input 'x' of method 'forward' has a dynamic size in dimension 0"):
+        export(model, [inputs], _recipe(), dynamic_shapes=shapes)
