@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from arm_recipes import cmsis_nn
 from arm_recipes.catalog import Recipe
 from arm_recipes.options import CortexMOptions
+
 from .checks import ProgramCheck
 from .layout import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .portable import PortableCheck, QuantizerVerdicts

@@ -26,6 +26,7 @@ from torch.utils.hooks import RemovableHandle
 
 from arm_recipes.catalog import Recipe
 from arm_recipes.errors import LoweringError, ModelError
+
 from .checks import calls, dynamic_dimensions, refuse_dynamic, where
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -65,8 +65,8 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "CORTEX_M7_INT8",
         {"drop_unused_constant": True},
-        "CORTEX_M7_INT8: drop_unused_constant=True is no option of this recipe. Did you mean "
-        "'drop_unused_constants'? Allowed: isa, io_layout, drop_unused_constants, allow_portable_fallback, calibration.",
+        "CORTEX_M7_INT8: drop_unused_constant=True is no option of this recipe. Did you mean 'drop_unused_constants'? "
+        "Allowed: isa, io_layout, drop_unused_constants, allow_portable_fallback, calibration.",
     ),
 ]
 
