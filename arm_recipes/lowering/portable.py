@@ -115,6 +115,8 @@ def _refusal(node: Node, reason: str | None) -> str:
     value = node.meta.get("val")
     if node.target in _NEEDS_CHANNELS_LAST and _wrong_layout(value):
         return _WRONG_LAYOUT
+    if node.target in _NEEDS_CHANNELS_LAST and isinstance(value, Tensor) and value.dim() == 3:
+        return "not supported without a batch dimension (give it one, of size 1)"
     if reason is not None:
         return f"not supported, as executorch's Cortex-M quantizer refuses this use of it ({reason.rstrip('.')!r})"
     instead = _INSTEAD.get(node.target)

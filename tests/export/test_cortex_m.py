@@ -402,6 +402,25 @@ def test_a_use_that_the_quantizer_refuses_is_told_with_its_words() -> None:
         _export(example)
 
 
+def test_a_convolution_without_a_batch_dimension_is_told_what_it_lacks() -> None:
+    example = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 6, 6))
+    with pytest.raises(LoweringError, match=r"aten\.conv2d of 0: not supported without a batch dimension"):
+        _export(example)
+
+
+def test_what_upstreams_passes_can_not_lower_is_told_in_their_words() -> None:
+    class LinearOfInputs(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return nn.functional.linear(x, y)
+
+    with pytest.raises(LoweringError) as caught:
+        _export(seeded(LinearOfInputs, (3, 8), (2, 8)))
+    assert str(caught.value).startswith(
+        "CORTEX_M55_INT8: executorch's Cortex-M passes fail on method 'forward', with NotImplementedError: "
+        "cortex_m::quantized_linear assumes symmetric weight quantization"
+    )
+
+
 def _quantized_by_hand(example: Example, quantized: Any, declared: Any) -> ExportedProgram:
     """A program as upstream's quantizer makes it: captured in one memory format, exported in another."""
     model = _in_layout(example.model, quantized)
