@@ -394,7 +394,7 @@ class CortexMOptions(Options):
     )
     io_layout: str = _option(
         TEXT,
-        "Layout of rank-4 inputs and outputs: contiguous (NCHW, an int8 copy of each) or channels_last (NHWC, no copy).",
+        "Layout of rank-4 inputs, outputs: contiguous (NCHW, an int8 copy of each) or channels_last (NHWC, no copy).",
         default="contiguous",
         legal=lambda *_: LAYOUTS,
     )

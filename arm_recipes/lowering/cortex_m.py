@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from executorch.backends.cortex_m.edge_compile_config import cortex_m_edge_compile_config
 from executorch.backends.cortex_m.passes.cortex_m_pass_manager import CortexMPassManager
 from executorch.backends.cortex_m.quantizer.quantizer import CortexMQuantizer
@@ -15,6 +17,7 @@ from torch.export import ExportedProgram
 
 from arm_recipes import cmsis_nn
 from arm_recipes.catalog import Recipe
+from arm_recipes.errors import LoweringError
 from arm_recipes.options import CortexMOptions
 
 from .checks import ProgramCheck
@@ -28,7 +31,7 @@ from .unused import DropUnused
 def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
     config = cmsis_nn.target_config(recipe.target.name, options.isa)
     quantizer = CortexMQuantizer()
-    quantization_recipe = quantization(
+    quantized = quantization(
         recipe,
         options,
         quantizer,
@@ -36,29 +39,31 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
         pre_prepare_passes=[lay_out_for_quantizer(options.io_layout)],
     )
     before_calibration, after_calibration = calibrate_in_layout(options.io_layout)
-    quantization_recipe.post_prepare_passes.append(before_calibration)
-    quantization_recipe.pre_convert_passes.append(after_calibration)
 
-    def lower(edge_program_manager: EdgeProgramManager) -> list[PassType]:
-        passes: list[PassType] = [_LowerToCmsisNN(config)]
-        if options.drop_unused_constants:
-            passes.append(DropUnused())
-        return passes
+    def lower(manager: EdgeProgramManager) -> dict[str, list[PassType]]:
+        drop: list[PassType] = [DropUnused()] if options.drop_unused_constants else []
+        return {
+            method: [_Lowered(_lower(recipe, config, method, manager.exported_program(method))), *drop]
+            for method in manager.methods
+        }
 
     return ExportRecipe(
         name=recipe.value,
-        quantization_recipe=quantization_recipe,
+        quantization_recipe=dataclasses.replace(
+            quantized,
+            post_prepare_passes=[before_calibration, *(quantized.post_prepare_passes or ())],
+            pre_convert_passes=[*(quantized.pre_convert_passes or ()), after_calibration],
+        ),
         aten_transform_passes=[declare_inputs(recipe, options.io_layout)],
         lowering_recipe=LoweringRecipe(
             edge_transform_passes=[ProgramCheck(recipe), InputCheck(recipe, options.io_layout)],
-            # Here and not in edge_transform_passes, which the session would run once more after these. And what a
-            # callable raises reaches the caller as it is, so the checks of what the first callables' passes make are
-            # callables too.
+            # Not in edge_transform_passes, which the session runs once more before these. The checks are callables of
+            # their own as what those raise, unlike what passes raise, reaches the caller as it is.
             edge_manager_transform_passes=[
                 *integer_io(recipe, options.io_dtype),
                 lower,
-                KernelCheck(recipe),
                 PortableCheck(recipe, options.allow_portable_fallback),
+                KernelCheck(recipe),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),
@@ -67,12 +72,28 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
     )
 
 
-class _LowerToCmsisNN(ExportedProgramPassBase):
-    """Upstream's Cortex-M passes, in upstream's order."""
+def _lower(recipe: Recipe, config: CortexMTargetConfig, method: str, program: ExportedProgram) -> ExportedProgram:
+    """Run upstream's Cortex-M passes. Not as a pass, as the session would wrap what they raise beyond recognition."""
+    try:
+        lowered: ExportedProgram = CortexMPassManager(program, target_config=config).transform()
+    except Exception as error:
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        lines = [line.strip() for line in str(first).splitlines()]
+        told = [line for index, line in enumerate(lines) if index == 0 or line.startswith("While executing")]
+        raise LoweringError(
+            f"{recipe.name}: executorch's Cortex-M passes fail on method {method!r}, with {type(first).__name__}: "
+            f"{'; '.join(told)}. Replace what they fail on in the model; the exceptions that caused this one tell more."
+        ) from error
+    return lowered
 
-    def __init__(self, target_config: CortexMTargetConfig) -> None:
-        self._target_config = target_config
+
+class _Lowered(ExportedProgramPassBase):
+    """Puts `lowered` in the place of the program."""
+
+    def __init__(self, lowered: ExportedProgram) -> None:
+        self._lowered = lowered
 
     def call(self, exported_program: ExportedProgram) -> ExportedProgramPassResult:
-        lowered = CortexMPassManager(exported_program, target_config=self._target_config).transform()
-        return ExportedProgramPassResult(lowered, modified=True)
+        return ExportedProgramPassResult(self._lowered, modified=True)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import Argument
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
@@ -115,7 +116,7 @@ def declare_inputs(recipe: Recipe, io_layout: str) -> Callable[[str, ExportedPro
     """
 
     def declare(method: str, program: ExportedProgram) -> ExportedProgram:
-        refuse_dynamic(recipe, method, dynamic_dimensions(program))
+        refuse_dynamic(recipe, method, dynamic_dimensions(program))  # capturing again would fix them in silence
         inputs = _rank4_inputs(program)
         if all(in_layout(node.meta["val"], io_layout).stride() == node.meta["val"].stride() for node in inputs):
             return program
@@ -228,7 +229,7 @@ def _clone(source: Node, users: list[Node], layout: str) -> None:
         return
     graph = source.graph
     with graph.inserting_before(users[0]):
-        memory_format = {"memory_format": MEMORY_FORMATS[layout]}
+        memory_format: dict[str, Argument] = {"memory_format": MEMORY_FORMATS[layout]}
         clone = graph.call_function(torch.ops.aten.clone.default, (source,), memory_format)
     clone.meta["nn_module_stack"] = users[0].meta.get("nn_module_stack", {})
     for user in users:

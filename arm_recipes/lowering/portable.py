@@ -34,7 +34,7 @@ _COMPUTE = re.compile(r"convolution|linear|.*pool[123]d.*|(add|b|badd)?b?mm")
 
 _NEEDS_CHANNELS_LAST = (torch.ops.aten.conv2d.default, torch.ops.aten.conv_transpose2d.input)
 
-_INSTEAD = {
+_INSTEAD: dict[Any, str] = {
     torch.ops.aten.conv1d.default: "a Conv2d over height 1 computes the same and is supported",
     torch.ops.aten.conv1d.padding: "a Conv2d over height 1, with padding as numbers, is supported",
     torch.ops.aten.conv2d.padding: "the same convolution with its padding as numbers is supported",
@@ -115,9 +115,11 @@ def _refusal(node: Node, reason: str | None) -> str:
     value = node.meta.get("val")
     if node.target in _NEEDS_CHANNELS_LAST and _wrong_layout(value):
         return _WRONG_LAYOUT
+    if node.target in _NEEDS_CHANNELS_LAST and isinstance(value, Tensor) and value.dim() == 3:
+        return "not supported without a batch dimension (give it one, of size 1)"
     if reason is not None:
         return f"not supported, as executorch's Cortex-M quantizer refuses this use of it ({reason.rstrip('.')!r})"
-    instead = _INSTEAD.get(node.target)  # type: ignore[arg-type]
+    instead = _INSTEAD.get(node.target)
     unsupported = f"not supported, as executorch's Cortex-M quantizer has no pattern for {node.target}"
     return f"{unsupported} ({instead})" if instead else unsupported
 
@@ -142,8 +144,8 @@ def _explain(node: Node) -> tuple[str, str]:
     if _wrong_layout(value):
         layout = tuple(value.dim_order())
         return place, (
-            f"not quantized, probably for its layout, {layout} instead of channels_last (the recipe sets it where it is "
-            "given the nn.Module)"
+            f"not quantized, probably for its layout, {layout} instead of channels_last (the recipe sets it where it "
+            "is given the nn.Module)"
         )
     return place, "not quantized"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -52,19 +53,24 @@ def _export(example: Example, row: str = "CORTEX_M55_INT8", **options: Any) -> E
     return export(example.model, [example.inputs], _recipe(row, **options))
 
 
+class _Exported(NamedTuple):
+    """What one export gives: the lowered program, which to_executorch would make impossible to run, and the .pte."""
+
+    lowered: ExportedProgram
+    program: Any
+    buffer: bytes
+
+
 @functools.cache
-def _pte(network: str, **options: Any) -> Any:
-    """The program manager, of one export per test run."""
-    return _export(_example(network), **options).get_executorch_program_manager()
-
-
-def _lowered(example: Example, **options: Any) -> ExportedProgram:
-    """The lowered program before to_executorch, which can't be run in Python afterwards."""
-    recipe = _recipe(**options)
+def _exported(network: str, **options: Any) -> _Exported:
+    """Export for Cortex-M55, once per test run."""
+    example, recipe = _example(network), _recipe(**options)
     recipe.pipeline_stages = _LOWERED
     session = export(example.model, [example.inputs], recipe)
     manager: EdgeProgramManager = session.get_stage_artifacts()[StageType.EDGE_PROGRAM_MANAGER_TRANSFORM].data
-    return manager.exported_program()
+    lowered = copy.deepcopy(manager.exported_program())
+    executable = manager.to_executorch(recipe.executorch_backend_config)  # as the session's last stage does
+    return _Exported(lowered, executable.executorch_program, executable.buffer)
 
 
 def _kernels(program: Any, method: int = 0) -> Counter[str]:
@@ -75,6 +81,20 @@ def _kernels(program: Any, method: int = 0) -> Counter[str]:
 
 
 _CLONE = "dim_order_ops::_clone_dim_order"
+
+
+def _cloned_types(program: Any) -> set[str]:
+    plan = program.execution_plan[0]
+    instructions = [instruction.instr_args for chain in plan.chains for instruction in chain.instructions]
+    clones = [
+        args for args in instructions if hasattr(args, "op_index") and plan.operators[args.op_index].name == _CLONE
+    ]
+    return {plan.values[args.args[0]].val.scalar_type.name for args in clones}
+
+
+def _in_layout(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    converted: nn.Module = model.to(memory_format=memory_format)  # type: ignore[call-overload]
+    return converted
 
 
 def _input_dim_order(program: Any) -> list[int]:
@@ -95,7 +115,7 @@ def _output_dim_order(program: Any) -> list[int]:
 @pytest.mark.parametrize("network", _SUPPORTED)
 def test_channels_last_equals_the_script(network: str, tmp_path: Path) -> None:
     expected = compile_with_script(f"tests.tiny_models:{network}", "cortex-m55", tmp_path, "-q")
-    assert _pte(network, io_layout="channels_last").buffer == expected
+    assert _exported(network, io_layout="channels_last").buffer == expected
 
 
 @pytest.mark.parametrize("network", ["conv1d", "lstm"])
@@ -137,28 +157,27 @@ def test_isa_decides_what_the_kernels_get() -> None:
 
 @pytest.mark.parametrize("network", _OF_IMAGES)
 def test_contiguous_costs_a_clone_and_gives_the_same_outputs(network: str) -> None:
-    contiguous = _pte(network).executorch_program
-    channels_last = _pte(network, io_layout="channels_last").executorch_program
+    both = [_exported(network), _exported(network, io_layout="channels_last")]
+    contiguous, channels_last = (exported.program for exported in both)
     kernels = _kernels(contiguous)
     images_out = network in ("residual", "depthwise")
     assert kernels - _kernels(channels_last) == {_CLONE: 2 if images_out else 1}
+    assert _cloned_types(contiguous) == {"CHAR"}
     assert {name for name in kernels if not name.startswith("cortex_m::")} == {_CLONE}
     assert _input_dim_order(contiguous) == [0, 1, 2, 3]
     assert _output_dim_order(contiguous) in ([0, 1, 2, 3], [0, 1])
     # As torch has it for one channel, whose place makes no difference: [0, 2, 1, 3].
     assert _input_dim_order(channels_last) == ([0, 2, 1, 3] if network == "ds_cnn" else [0, 2, 3, 1])
 
-    example = _example(network)
-    programs = [_lowered(example, io_layout=layout).module() for layout in ("contiguous", "channels_last")]
-    for inputs in (example.inputs, tuple(torch.randn_like(x) for x in example.inputs)):
-        first, second = (program(*inputs) for program in programs)
-        assert torch.equal(first, second)
-        assert first.std() > 0  # not a constant
+    inputs = tuple(torch.randn_like(x) for x in _example(network).inputs)
+    first, second = (exported.lowered.module()(*inputs) for exported in both)
+    assert torch.equal(first, second)
+    assert first.std() > 0  # not a constant
 
 
 def test_the_lowered_program_computes_what_the_model_does() -> None:
     example = _example("resnet8")
-    expected, got = example.model(*example.inputs), _lowered(example).module()(*example.inputs)
+    expected, got = example.model(*example.inputs), _exported("resnet8").lowered.module()(*example.inputs)
     assert 20 * torch.log10(expected.norm() / (expected - got).norm()) > 20  # dB
 
 
@@ -177,7 +196,7 @@ def test_the_layout_of_the_example_inputs_does_not_matter(memory_format: torch.m
 
 def test_a_model_in_channels_last_gives_the_same_program() -> None:
     model, inputs = models.conv_net()
-    given = Example(model.to(memory_format=torch.channels_last), inputs)
+    given = Example(_in_layout(model, torch.channels_last), inputs)
     assert _export(given).get_pte_buffer() == _export(models.conv_net()).get_pte_buffer()
 
 
@@ -211,7 +230,7 @@ def test_a_recipe_can_be_used_again() -> None:
 
 def test_mobilenet_v2() -> None:
     """64 compute kernels, as many of each kind as upstream's own test of torchvision's MobileNetV2 counts."""
-    default, dropped = _pte("mobilenet_v2"), _pte("mobilenet_v2", drop_unused_constants=True)
+    default, dropped = _exported("mobilenet_v2"), _exported("mobilenet_v2", drop_unused_constants=True)
     compute = {
         "cortex_m::quantize_per_tensor": 1,
         "cortex_m::quantized_conv2d": 35,
@@ -221,14 +240,14 @@ def test_mobilenet_v2() -> None:
         "cortex_m::quantized_linear": 1,
         "cortex_m::dequantize_per_tensor": 1,
     }
-    assert _kernels(default.executorch_program) == {**compute, _CLONE: 2}
-    assert _kernels(dropped.executorch_program) == {**compute, _CLONE: 1}
+    assert _kernels(default.program) == {**compute, _CLONE: 2}
+    assert _kernels(dropped.program) == {**compute, _CLONE: 1}
     assert len(dropped.buffer) < 0.94 * len(default.buffer)
 
 
 def test_mobilenet_v3_small() -> None:
     """Likewise. The hard swishes are a minimum and a multiplication each."""
-    assert _kernels(_pte("mobilenet_v3_small", drop_unused_constants=True).executorch_program) == {
+    assert _kernels(_exported("mobilenet_v3_small", drop_unused_constants=True).program) == {
         "cortex_m::quantize_per_tensor": 1,
         "cortex_m::quantized_conv2d": 41,
         "cortex_m::quantized_depthwise_conv2d": 11,
@@ -292,13 +311,12 @@ def test_calibration_does_not_write_to_the_callers_buffers() -> None:
 
 
 def test_dropping_what_is_unused_makes_ds_cnn_smaller_and_changes_no_output() -> None:
-    default, dropped = _pte("ds_cnn"), _pte("ds_cnn", drop_unused_constants=True)
+    default, dropped = _exported("ds_cnn"), _exported("ds_cnn", drop_unused_constants=True)
     assert len(dropped.buffer) < 0.8 * len(default.buffer)
-    assert _kernels(default.executorch_program) - _kernels(dropped.executorch_program) == {_CLONE: 1}  # dropout's
-    example = _example("ds_cnn")
-    whole, small = _lowered(example), _lowered(example, drop_unused_constants=True)
-    inputs = tuple(torch.randn_like(x) for x in example.inputs)
-    assert torch.equal(whole.module()(*inputs), small.module()(*inputs))
+    assert _kernels(default.program) - _kernels(dropped.program) == {_CLONE: 1}  # dropout's
+    small = dropped.lowered
+    inputs = tuple(torch.randn_like(x) for x in _example("ds_cnn").inputs)
+    assert torch.equal(default.lowered.module()(*inputs), small.module()(*inputs))
     used = {node.name for node in small.graph.find_nodes(op="placeholder") if node.users}
     assert used == {spec.arg.name for spec in small.graph_signature.input_specs}
     assert small.state_dict.keys() | small.constants.keys() == {
@@ -371,7 +389,7 @@ def test_allowed_fallback_is_a_warning_with_the_same_words() -> None:
 
 def test_nothing_is_warned_of_without_reason() -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="CORTEX")
+        warnings.filterwarnings("error", message=".*portable kernels")
         _export(models.conv_net(), allow_portable_fallback=True)
 
 
@@ -384,9 +402,28 @@ def test_a_use_that_the_quantizer_refuses_is_told_with_its_words() -> None:
         _export(example)
 
 
+def test_a_convolution_without_a_batch_dimension_is_told_what_it_lacks() -> None:
+    example = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 6, 6))
+    with pytest.raises(LoweringError, match=r"aten\.conv2d of 0: not supported without a batch dimension"):
+        _export(example)
+
+
+def test_what_upstreams_passes_can_not_lower_is_told_in_their_words() -> None:
+    class LinearOfInputs(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return nn.functional.linear(x, y)
+
+    with pytest.raises(LoweringError) as caught:
+        _export(seeded(LinearOfInputs, (3, 8), (2, 8)))
+    assert str(caught.value).startswith(
+        "CORTEX_M55_INT8: executorch's Cortex-M passes fail on method 'forward', with NotImplementedError: "
+        "cortex_m::quantized_linear assumes symmetric weight quantization"
+    )
+
+
 def _quantized_by_hand(example: Example, quantized: Any, declared: Any) -> ExportedProgram:
     """A program as upstream's quantizer makes it: captured in one memory format, exported in another."""
-    model = example.model.to(memory_format=quantized)
+    model = _in_layout(example.model, quantized)
     inputs = [tuple(x.to(memory_format=layout) for x in example.inputs) for layout in (quantized, declared)]
     captured = torch.export.export(model, inputs[0], strict=True).module(check_guards=False)
     prepared = prepare_pt2e(captured, CortexMQuantizer())
@@ -443,5 +480,5 @@ def test_dynamic_shapes_are_refused() -> None:
     model, inputs = tiny_models.residual()
     inputs = (torch.cat([*inputs, *inputs]),)
     shapes = {"forward": ({0: torch.export.Dim("batch", min=1, max=4)},)}
-    with pytest.raises(ModelError, match=r"method 'forward' has 1 dynamic dimension\(s\)\. CMSIS-NN's buffers"):
+    with pytest.raises(ModelError, match=r"input 'x' of method 'forward' has a dynamic size in dimension 0"):
         export(model, [inputs], _recipe(), dynamic_shapes=shapes)
