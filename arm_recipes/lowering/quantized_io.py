@@ -78,11 +78,11 @@ def quantized_io(session: ExportSession) -> dict[str, QuantizedIO]:
 def _found(constants: dict[str, Any], method: str, side: str) -> dict[int, QuantizedTensor]:
     dtypes = {scalar_type_enum(dtype): name for name, dtype in _DTYPES.items()}
     tensors = {}
-    index = 0
     for index in range(sum(key.startswith(f"{method}_{side}") for key in constants)):
-        figures = [constants.get(get_config_method_name(method, side, index, key)) for key in _KEYS]
-        if figures[0] is not None:
-            scale, zero_point, quant_min, quant_max, dtype = figures
+        if get_config_method_name(method, side, index, "scale") in constants:
+            scale, zero_point, quant_min, quant_max, dtype = (
+                constants[get_config_method_name(method, side, index, key)] for key in _KEYS
+            )
             tensors[index] = QuantizedTensor(scale, zero_point, quant_min, quant_max, dtypes[dtype])
     return tensors
 
