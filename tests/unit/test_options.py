@@ -28,8 +28,8 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "ETHOSU_U85_INT8",
         {"mac": 64},
         "ETHOSU_U85_INT8: mac=64 is no option of this recipe. Did you mean 'macs'? Allowed: macs, config_ini, "
-        "system_config, memory_mode, optimise, arena_cache_size, extra_flags, calibration, per_channel, "
-        "allow_no_delegation.",
+        "system_config, memory_mode, optimise, arena_cache_size, extra_flags, calibration, io_dtype, "
+        "per_channel, io_layout, allow_no_delegation.",
     ),
     (
         "ETHOSU_U85_INT8",
@@ -185,12 +185,13 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "TOSA_FP",
         {"per_channel": True},
-        "TOSA_FP: per_channel=True is no option of this recipe. Allowed: allow_no_delegation.",
+        "TOSA_FP: per_channel=True is no option of this recipe. Allowed: io_layout, allow_no_delegation.",
     ),
     (
         "TOSA_INT8",
         {"macs": 128},
-        "TOSA_INT8: macs=128 is no option of this recipe. Allowed: calibration, per_channel, allow_no_delegation.",
+        "TOSA_INT8: macs=128 is no option of this recipe. Allowed: calibration, io_dtype, per_channel, "
+        "io_layout, allow_no_delegation.",
     ),
     (
         "VGF_INT8",
@@ -282,8 +283,10 @@ def test_defaults_are_spelled_out() -> None:
         arena_cache_size=None,
         extra_flags=(),
         per_channel=True,
+        io_layout=None,
         allow_no_delegation=False,
         calibration=None,
+        io_dtype="float32",
     )
 
 
