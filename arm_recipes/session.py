@@ -26,6 +26,7 @@ from .errors import ArmRecipeError, ModelError, nearest
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
+from .provider import register
 from .recipe_types import ArmRecipeType
 
 Model = nn.Module | ExportedProgram
@@ -136,6 +137,7 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
     if isinstance(recipe, ArmRecipeType):
+        register()
         return ExportRecipe.get_recipe(recipe, **options)
     if not isinstance(recipe, ExportRecipe):
         hint = ""
@@ -364,7 +366,7 @@ def _in_eval_mode(model: nn.Module, method: str) -> Iterator[None]:
     if model.training:
         warnings.warn(
             f"The model of method {method!r} is in training mode. It is exported in eval mode, and stays as it is.",
-            stacklevel=4,
+            stacklevel=5,
         )
     try:
         model.eval()
