@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
@@ -167,7 +168,8 @@ def calls(graph_module: GraphModule) -> Iterator[Node]:
 
 def operator_name(target: Any) -> str:
     """E.g. ``aten.add.Tensor``. (The edge dialect's operators spell themselves with their whole schema.)"""
-    return str(getattr(target, "_op", target))
+    # torch's own operators have an _op too, which spells itself as an address.
+    return str(target._op if isinstance(target, EdgeOpOverload) else target)
 
 
 def where(node: Node) -> str:

@@ -24,7 +24,9 @@ from tests.models import Example, seeded
 from tests.script import compile_with_script
 
 _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.CORTEX_M]
-_EACH_ROW = pytest.mark.parametrize("row", _ROWS, ids=lambda row: row.name)
+_EACH_ROW = pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)
+
+pytestmark = pytest.mark.cortex_m
 
 # Everything CMSIS-NN has kernels for, by the names of the networks.
 _SUPPORTED = ["ds_cnn", "resnet8", "mobilenet_v1_025", "deep_autoencoder", "residual", "depthwise", "linear_only"]
@@ -127,14 +129,14 @@ def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(network
 
 
 @_EACH_ROW
-def test_every_row_equals_the_script(row: catalog.Recipe, tmp_path: Path) -> None:
-    expected = compile_with_script("tests.models:conv_net", row.target.name, tmp_path, "-q")
-    assert _export(models.conv_net(), row.name, io_layout="channels_last").get_pte_buffer() == expected
+def test_every_row_equals_the_script(recipe: catalog.Recipe, tmp_path: Path) -> None:
+    expected = compile_with_script("tests.models:conv_net", recipe.target.name, tmp_path, "-q")
+    assert _export(models.conv_net(), recipe.name, io_layout="channels_last").get_pte_buffer() == expected
 
 
 @_EACH_ROW
-def test_every_row_exports_from_ordinary_inputs(row: catalog.Recipe) -> None:
-    program = _export(models.conv_net(), row.name).get_executorch_program()
+def test_every_row_exports_from_ordinary_inputs(recipe: catalog.Recipe) -> None:
+    program = _export(models.conv_net(), recipe.name).get_executorch_program()
     assert _kernels(program) == {
         "cortex_m::quantize_per_tensor": 1,
         _CLONE: 2,  # into channels_last, and what is left of dropout

@@ -11,6 +11,8 @@ import pytest
 from arm_recipes import catalog, cmsis_nn, options
 from arm_recipes.errors import OptionError, ToolError
 
+pytestmark = pytest.mark.cortex_m
+
 _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.CORTEX_M]
 
 # (recipe, kwargs, the whole message)
