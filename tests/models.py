@@ -42,6 +42,18 @@ class TwoInputs(nn.Module):
         return torch.relu(self.left(x) + self.right(y))
 
 
+class PartlyDelegated(nn.Module):
+    """A convolution, and an operator with a weight that no Arm delegate takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.weight = nn.Parameter(torch.randn(1, 4, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.atan2(self.conv(x), self.weight)
+
+
 class _InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -122,6 +134,10 @@ def conv_net() -> Example:
 
 def two_inputs() -> Example:
     return seeded(TwoInputs, (1, 3, 8, 8), (1, 2, 8, 8))
+
+
+def partly_delegated() -> Example:
+    return seeded(PartlyDelegated, (1, 3, 8, 8))
 
 
 def mobilenet_v2() -> Example:

@@ -146,9 +146,9 @@ def _in_training_mode(node: Node) -> bool:
     arguments = _arguments(node)
     if not any(arguments.get(flag) is True for flag in ("train", "training")):
         return False
-    if "running_mean" in arguments:
+    if "momentum" in arguments:
         # Without running statistics batch norm uses the batch's own, in eval mode as well.
-        return arguments["running_mean"] is not None
+        return arguments.get("running_mean") is not None
     # Dropout, on its own or between the layers of an RNN, is off at probability zero.
     return arguments.get("p", arguments.get("dropout")) != 0
 

@@ -14,6 +14,8 @@ from executorch.exir.capture import EdgeCompileConfig, ExecutorchBackendConfig
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
 from executorch.export import ExportRecipe, LoweringRecipe
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from arm_recipes.catalog import Precision, Recipe
 from arm_recipes.options import DelegatedOptions
@@ -57,14 +59,14 @@ def delegated(
     )
     replace = [_replace_quant_nodes] if replace_quant_nodes else []
     program_checks: list[Any] = [ProgramCheck(recipe)]
-    declare = []
+    after_export: list[Any] = [_freeze]
     if options.io_layout is not None:
         program_checks.append(InputCheck(recipe, options.io_layout))
-        declare = [declare_inputs(recipe, options.io_layout)]
+        after_export.insert(0, declare_inputs(recipe, options.io_layout))
     return ExportRecipe(
         name=recipe.value,
         quantization_recipe=quantization_recipe,
-        aten_transform_passes=declare or None,
+        aten_transform_passes=after_export,
         lowering_recipe=LoweringRecipe(
             partitioners=[partitioner],
             edge_transform_passes=program_checks,
@@ -73,6 +75,31 @@ def delegated(
         ),
         # Arm's runtimes expect the delegate's payload inline.
         executorch_backend_config=ExecutorchBackendConfig(extract_delegate_segments=False),
+    )
+
+
+def _freeze(method: str, program: ExportedProgram) -> ExportedProgram:
+    """Let no weight require a gradient: of those outside the delegates it would stand in the .pte.
+
+    The script freezes the caller's module for this. Here the program gets parameters of its own on the same storage.
+    """
+    for node in program.graph.find_nodes(op="placeholder"):
+        if isinstance(node.meta.get("val"), Tensor):
+            node.meta["val"] = node.meta["val"].detach()
+    state_dict = {
+        name: nn.Parameter(value.detach(), requires_grad=False) if isinstance(value, nn.Parameter) else value
+        for name, value in program.state_dict.items()
+    }
+    return ExportedProgram(
+        root=program.graph_module,
+        graph=program.graph,
+        graph_signature=program.graph_signature,
+        state_dict=state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=program.module_call_graph,
+        example_inputs=program.example_inputs,
+        constants=program.constants,
+        verifiers=[program.verifier],
     )
 
 

@@ -78,6 +78,17 @@ def test_equals_upstreams_parts_where_the_script_has_no_such_target(recipe: cata
     assert _ours(recipe, models.conv_net()) == expected
 
 
+@pytest.mark.parametrize("name", ["TOSA_FP", "ETHOSU_U85_INT8"])
+def test_equals_the_script_where_weights_stay_outside_the_delegate(name: str, tmp_path: Path) -> None:
+    """The script freezes the module that it is given; the recipe leaves the caller's as it is."""
+    recipe = catalog.BY_NAME[name]
+    flags = ["-d", "-q"] if recipe.precision.quantized else ["-d"]
+    expected = compile_with_script("tests.models:partly_delegated", _script_target(recipe), tmp_path, *flags)
+    example = models.partly_delegated()
+    assert _ours(recipe, example) == expected
+    assert all(parameter.requires_grad for parameter in example.model.parameters())
+
+
 def test_every_delegated_recipe_has_an_oracle() -> None:
     assert len(_DELEGATED) == 12
     assert {recipe.name for recipe in _BY_HAND} == {
