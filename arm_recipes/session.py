@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from . import vela
+from . import partitioning, vela
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
@@ -32,6 +32,7 @@ Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
 
 _VELA_PRINTED = "arm_recipes.vela_printed"
+_VERDICTS = "arm_recipes.partition_verdicts"
 
 vela_logger = logging.getLogger("arm_recipes.vela")
 
@@ -109,7 +110,7 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
-        with _vela_to_log() as printed:
+        with _vela_to_log() as printed, partitioning.watched() as verdicts:
             try:
                 session.export()
             except RuntimeError as error:
@@ -119,6 +120,7 @@ def export(
                 raise
     for artifact in session.get_stage_artifacts().values():
         artifact.add_context(_VELA_PRINTED, printed.getvalue())
+        artifact.add_context(_VERDICTS, tuple(verdicts))
     return session
 
 
@@ -131,6 +133,13 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
     artifacts = session.get_stage_artifacts().values()
     printed = [artifact.get_context(_VELA_PRINTED) for artifact in artifacts]
     return vela.parse_estimates(printed[-1] or "") if printed else ()
+
+
+def partition_verdicts(session: ExportSession) -> tuple[partitioning.Verdicts, ...]:
+    """What the partitioner decided about each program of a session from `export`, in the order in which it did."""
+    artifacts = session.get_stage_artifacts().values()
+    verdicts = [artifact.get_context(_VERDICTS) for artifact in artifacts]
+    return (verdicts[-1] or ()) if verdicts else ()
 
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:

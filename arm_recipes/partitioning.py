@@ -1,0 +1,117 @@
+"""What upstream's partitioner decided about every operator, and why it refused those that it refused.
+
+The partitioner keeps its reasons in a local variable and writes them to its log as a table, wrapped to fit one. A filter
+on that logger is called from within the partitioner, and reads them where they are still whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from torch.fx import Node
+
+_LOGGER = logging.getLogger("executorch.backends.arm.tosa.partitioner")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one operator of a program.
+
+    Attributes:
+        node: its name in the graph.
+        operator: e.g. ``aten.convolution.default``.
+        module: the submodule of the user's model that it came from; empty where it is not known.
+        delegated: whether the delegate has it.
+        reason: the partitioner's, where it refused it.
+    """
+
+    node: str
+    operator: str
+    module: str
+    delegated: bool
+    reason: str | None
+
+
+Verdicts = tuple[Verdict, ...]
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[list[Verdicts]]:
+    """Collect the verdicts on each program that is partitioned within the context, in order.
+
+    None are collected for targets without a delegate, and for a partitioner that keeps no reasons.
+    """
+    reader = _Reader(_LOGGER.getEffectiveLevel())
+    level = _LOGGER.level
+    _LOGGER.addFilter(reader)
+    _LOGGER.setLevel(min(logging.INFO, _LOGGER.getEffectiveLevel()))
+    try:
+        yield reader.programs
+    finally:
+        _LOGGER.setLevel(level)
+        _LOGGER.removeFilter(reader)
+
+
+class _Reader(logging.Filter):
+    """Lets through what would have been logged without it."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.programs: list[Verdicts] = []
+        self._level = level
+        self._seen: list[Any] = []  # reporters, one per program
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        known = _locals_of_partitioner()
+        reporter = known.get("reporter")
+        # The tags are given by then, and nothing is cut out of the program yet.
+        if reporter is not None and "partition_tags" in known and not any(reporter is seen for seen in self._seen):
+            self._seen.append(reporter)
+            self.programs.append(_verdicts(known))
+        return record.levelno >= self._level
+
+
+def _locals_of_partitioner() -> dict[str, Any]:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "partition" and {"self", "exported_program"} <= frame.f_locals.keys():
+            return dict(frame.f_locals)
+        frame = frame.f_back
+    return {}
+
+
+def _verdicts(known: dict[str, Any]) -> Verdicts:
+    reasons = getattr(known["reporter"], "_rejected_nodes", {})
+    return tuple(
+        Verdict(
+            node=node.name,
+            operator=operator_name(node),
+            module=module_path(node),
+            delegated=(delegated := node.meta.get("delegation_tag") in known["partition_tags"]),
+            reason=None if delegated else reasons.get(node),
+        )
+        for node in known["exported_program"].graph.nodes
+        if is_operator(node)
+    )
+
+
+def is_operator(node: Node) -> bool:
+    """Whether the node computes something, as opposed to taking a part of a tuple or reserving memory."""
+    return node.op == "call_function" and bool(getattr(node.target, "namespace", None) or hasattr(node.target, "_op"))
+
+
+def operator_name(node: Node) -> str:
+    return str(getattr(node.target, "_op", node.target)).removesuffix(".default")
+
+
+def module_path(node: Node) -> str:
+    """Where in the user's model a node comes from, e.g. ``features.3.conv``."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return paths[-1].removeprefix("L__self___").removeprefix("L['self'].") if paths else ""
