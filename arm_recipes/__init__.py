@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .errors import ArmRecipeError, CalibrationError, LoweringError, ModelError, OptionError, ToolError
     from .lowering.calibrating import CalibrationWarning, calibration_summary
     from .provider import ArmRecipeProvider, register
+    from .quantization import quantization_report
     from .recipe_types import ArmRecipeType
+    from .report import export_report
     from .session import export, vela_estimates
 
 __all__ = [
@@ -39,7 +41,9 @@ __all__ = [
     "__version__",
     "calibration_summary",
     "export",
+    "export_report",
     "load_calibration",
+    "quantization_report",
     "register",
     "vela_estimates",
 ]
@@ -53,11 +57,13 @@ _MODULES = {
     "CalibrationWarning": "lowering.calibrating",
     "calibration_summary": "lowering.calibrating",
     "export": "session",
+    "export_report": "report",
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
     "ToolError": "errors",
     "load_calibration": "calibration",
+    "quantization_report": "quantization",
     "register": "provider",
     "vela_estimates": "session",
 }

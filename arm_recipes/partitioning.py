@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
+from torch._ops import OpOverload
 from torch.fx import Node
+
+# The partitioner leaves these outside in silence.
+_BORDER = "Stands between the delegate and what computes in float."
 
 _LOGGER = logging.getLogger("executorch.backends.arm.tosa.partitioner")
 
@@ -94,7 +99,7 @@ def _verdicts(known: dict[str, Any]) -> Verdicts:
             operator=operator_name(node),
             module=module_path(node),
             delegated=(delegated := node.meta.get("delegation_tag") in known["partition_tags"]),
-            reason=None if delegated else reasons.get(node),
+            reason=None if delegated else reasons.get(node) or (_BORDER if quantizes(node) else None),
         )
         for node in known["exported_program"].graph.nodes
         if is_operator(node)
@@ -103,11 +108,20 @@ def _verdicts(known: dict[str, Any]) -> Verdicts:
 
 def is_operator(node: Node) -> bool:
     """Whether the node computes something, as opposed to taking a part of a tuple or reserving memory."""
-    return node.op == "call_function" and bool(getattr(node.target, "namespace", None) or hasattr(node.target, "_op"))
+    return isinstance(node.target, (EdgeOpOverload, OpOverload))
 
 
 def operator_name(node: Node) -> str:
-    return str(getattr(node.target, "_op", node.target)).removesuffix(".default")
+    """E.g. ``aten.topk``; the kind of node (``placeholder``) where it is no operator."""
+    if not is_operator(node):
+        return node.op
+    target = node.target._op if isinstance(node.target, EdgeOpOverload) else node.target
+    return str(target).removesuffix(".default")
+
+
+def quantizes(node: Node) -> bool:
+    """Whether the node is a quantize or dequantize operator."""
+    return is_operator(node) and "quantize_per_" in operator_name(node)
 
 
 def module_path(node: Node) -> str:
