@@ -134,10 +134,8 @@ def readiness(found: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
 
 def needs(found: Iterable[Check], recipe: Recipe) -> tuple[str, ...]:
     """The tools that `recipe` needs beyond those that all recipes need."""
-    everyone = {typed(each) for each in RECIPES}
-    return tuple(
-        check.name for check in found if typed(recipe) in check.wanted_by and set(check.wanted_by) != everyone
-    )
+    tools = {tool.name for tool in _TOOLS if tool.families is not None}
+    return tuple(check.name for check in found if check.name in tools and typed(recipe) in check.wanted_by)
 
 
 def _wanted_by(families: tuple[Family, ...] | None) -> tuple[str, ...]:

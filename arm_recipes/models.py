@@ -24,11 +24,11 @@ from torch.export import ExportedProgram
 
 from .calibration.files import READERS, is_image, read
 from .errors import ArmRecipeError, ModelError, nearest, spell
+from .names import UPSTREAM_MODEL, split_model
 
 Model = nn.Module | ExportedProgram
 
-# What a file for upstream's aot_arm_compiler holds.
-_UPSTREAM_MODEL = "ModelUnderTest"
+# Beside its ModelUnderTest, in a file for upstream's aot_arm_compiler.
 _UPSTREAM_INPUTS = "ModelInputs"
 
 _FORMS = "path/to/file.py:name, package.module:name, or a .pt2 file"
@@ -39,12 +39,10 @@ class LoadedModel:
     """A model that was found by name.
 
     Attributes:
-        name: for files made of it: of the object where one was named, else of the file.
         model: the module or program.
         example_inputs: what came with it: a tuple of tensors, or a list of such; None where nothing did.
     """
 
-    name: str
     model: Model
     example_inputs: Any = None
 
@@ -59,7 +57,7 @@ def load_model(given: str) -> LoadedModel:
     Raises:
         ModelError: there is no such file, name or model, or the user's code raised.
     """
-    place, name = _split(given)
+    place, name = split_model(given)
     if place.endswith(".pt2"):
         return _load_pt2(place)
     if place.endswith((".pt", ".pth", ".pte")):
@@ -79,13 +77,6 @@ _NOT_TAKEN = {
 }
 
 
-def _split(given: str) -> tuple[str, str]:
-    place, colon, name = given.rpartition(":")
-    if not colon or "/" in name or "\\" in name or name.endswith((".py", ".pt2")):
-        return given, ""
-    return place, name
-
-
 def _load_pt2(place: str) -> LoadedModel:
     _existing(place)
     try:
@@ -96,7 +87,7 @@ def _load_pt2(place: str) -> LoadedModel:
             f"model={place!r} is no .pt2 file that this version of torch can load ({reason}). Make it with "
             "torch.export.save(torch.export.export(module, inputs), path)."
         ) from error
-    return LoadedModel(Path(place).stem, program)
+    return LoadedModel(program)
 
 
 def _existing(place: str) -> Path:
@@ -224,8 +215,8 @@ def _required_arguments(function: Callable[..., Any]) -> list[str]:
 
 
 def _only_model(module: ModuleType, place: str) -> tuple[str, Any]:
-    if hasattr(module, _UPSTREAM_MODEL):
-        return "", getattr(module, _UPSTREAM_MODEL)
+    if hasattr(module, UPSTREAM_MODEL):
+        return "", getattr(module, UPSTREAM_MODEL)
     candidates = _candidates(module)
     if len(candidates) == 1 and not inspect.isfunction(getattr(module, candidates[0])):
         return candidates[0], getattr(module, candidates[0])
@@ -235,13 +226,13 @@ def _only_model(module: ModuleType, place: str) -> tuple[str, Any]:
             f"{place}:{candidates[0]}."
         )
     raise ModelError(
-        f"model={place!r}: there is no model in it: neither {_UPSTREAM_MODEL}, nor a torch.nn.Module, nor a function "
+        f"model={place!r}: there is no model in it: neither {UPSTREAM_MODEL}, nor a torch.nn.Module, nor a function "
         f"without arguments that makes one. Add one, and give {place}:name."
     )
 
 
 def _resolved(found: Any, name: str, place: str, module: ModuleType) -> LoadedModel:
-    label = f"{place}:{name or _UPSTREAM_MODEL}"
+    label = f"{place}:{name or UPSTREAM_MODEL}"
     what = "it is"
     if isinstance(found, type):
         raise ModelError(
@@ -257,13 +248,11 @@ def _resolved(found: Any, name: str, place: str, module: ModuleType) -> LoadedMo
             )
         found = _run(found, f"model={label!r}: the function raised", module.__file__)
         what = "the function gives"
-    stem = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
-    short = name.rpartition(".")[2] or stem
     if isinstance(found, (nn.Module, ExportedProgram)):
-        inputs = getattr(module, _UPSTREAM_INPUTS, None) if name in ("", _UPSTREAM_MODEL) else None
-        return LoadedModel(stem if name == _UPSTREAM_MODEL else short, found, _tupled(inputs))
+        inputs = getattr(module, _UPSTREAM_INPUTS, None) if name in ("", UPSTREAM_MODEL) else None
+        return LoadedModel(found, _tupled(inputs))
     if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], (nn.Module, ExportedProgram)):
-        return LoadedModel(short, found[0], _tupled(found[1]))
+        return LoadedModel(found[0], _tupled(found[1]))
     raise ModelError(
         f"model={label!r}: {what} {_kind(found)}. Allowed: a torch.nn.Module, an ExportedProgram, or a tuple of one "
         "and its example inputs, (model, (tensor, ...))."

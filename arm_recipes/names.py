@@ -1,6 +1,8 @@
-"""Recipes by the names that people type. No torch here."""
+"""Recipes and models by the names that people type. No torch here."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from .catalog import BY_NAME, RECIPES, Recipe
 from .errors import ArmRecipeError, nearest, spell
@@ -33,3 +35,23 @@ def typed(recipe: Recipe) -> str:
 def _folded(name: str) -> str:
     folded = name.strip().lower().replace("-", "_")
     return folded.removeprefix(_PREFIX).upper()
+
+
+# What a file made for upstream's aot_arm_compiler calls its model.
+UPSTREAM_MODEL = "ModelUnderTest"
+
+
+def split_model(given: str) -> tuple[str, str]:
+    """The file or module of a model, and the name in it: empty where there is none."""
+    place, colon, name = given.rpartition(":")
+    if not colon or "/" in name or "\\" in name or name.endswith((".py", ".pt2")):
+        return given, ""
+    return place, name
+
+
+def short_name(given: str) -> str:
+    """What files made of a model are called: after its name, or else its file or module."""
+    place, name = split_model(given)
+    if name and name != UPSTREAM_MODEL:
+        return name.rpartition(".")[2]
+    return Path(place).stem if place.endswith((".py", ".pt2")) else place.rpartition(".")[2]

@@ -48,16 +48,25 @@ Verdicts = tuple[Verdict, ...]
 
 @contextlib.contextmanager
 def watched() -> Iterator[list[Verdicts]]:
-    """Collect the verdicts on each program that is partitioned within the context, in order.
+    """Collect the verdicts on each program that is partitioned within the context, in order. Contexts may be nested.
 
     None are collected for targets without a delegate, and for a partitioner that keeps no reasons.
     """
-    reader = _Reader(_LOGGER.getEffectiveLevel())
+    collected: list[Verdicts] = []
+    reader = next((each for each in _LOGGER.filters if isinstance(each, _Reader)), None)
+    if reader is not None:
+        reader.listening.append(collected)
+        try:
+            yield collected
+        finally:
+            reader.listening.remove(collected)
+        return
     level = _LOGGER.level
+    reader = _Reader(_LOGGER.getEffectiveLevel(), collected)
     _LOGGER.addFilter(reader)
     _LOGGER.setLevel(min(logging.INFO, _LOGGER.getEffectiveLevel()))
     try:
-        yield reader.programs
+        yield collected
     finally:
         _LOGGER.setLevel(level)
         _LOGGER.removeFilter(reader)
@@ -66,9 +75,9 @@ def watched() -> Iterator[list[Verdicts]]:
 class _Reader(logging.Filter):
     """Lets through what would have been logged without it."""
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, first: list[Verdicts]) -> None:
         super().__init__()
-        self.programs: list[Verdicts] = []
+        self.listening = [first]
         self._level = level
         self._seen: list[Any] = []  # reporters, one per program
 
@@ -78,7 +87,9 @@ class _Reader(logging.Filter):
         # The tags are given by then, and nothing is cut out of the program yet.
         if reporter is not None and "partition_tags" in known and not any(reporter is seen for seen in self._seen):
             self._seen.append(reporter)
-            self.programs.append(_verdicts(known))
+            verdicts = _verdicts(known)
+            for collected in self.listening:
+                collected.append(verdicts)
         return record.levelno >= self._level
 
 

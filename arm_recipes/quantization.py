@@ -358,8 +358,13 @@ def _annotated(
 def _input(node: Node, source: Node, spec: str | None) -> QuantizedInput:
     schema = node.target._schema.arguments if is_operator(node) else ()  # type: ignore[union-attr]
     given = {**dict(zip((each.name for each in schema), node.args)), **node.kwargs}
-    argument = next((name for name, value in given.items() if value is source), "")
+    argument = next((name for name, value in given.items() if _observed(value) is source), "")
     return QuantizedInput(source.name, argument, source.op == "get_attr", spec)
+
+
+def _observed(value: object) -> object:
+    """What an observer that prepare put into the graph observes; anything else as it is."""
+    return value.args[0] if isinstance(value, Node) and value.op == "call_module" and value.args else value
 
 
 def _converted(model: GraphModule) -> MethodQuantization:
