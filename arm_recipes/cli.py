@@ -86,8 +86,13 @@ def _complain(text: str) -> None:
 
 # Types of arguments, and their completion
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]  # generic for type checkers, but not in every version of click
+else:
+    _ParamType = click.ParamType
 
-class _RecipeName(click.ParamType):
+
+class _RecipeName(_ParamType):
     name = "recipe"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> catalog.Recipe:
@@ -101,7 +106,7 @@ class _RecipeName(click.ParamType):
         return [CompletionItem(name) for name in names if name.startswith(start)]
 
 
-class _KeyValue(click.ParamType):
+class _KeyValue(_ParamType):
     """``key=value``, an option of the recipe that was named before."""
 
     name = "key=value"
@@ -128,7 +133,7 @@ class _KeyValue(click.ParamType):
         return []
 
 
-class _Numbers(click.ParamType):
+class _Numbers(_ParamType):
     """One number, or one per channel."""
 
     name = "numbers"
@@ -141,7 +146,7 @@ class _Numbers(click.ParamType):
         return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
-class _Size(click.ParamType):
+class _Size(_ParamType):
     """Height and width."""
 
     name = "HxW"
@@ -229,7 +234,8 @@ def list_recipes(as_json: bool) -> None:
         ],
     )
     precisions = dict.fromkeys(recipe.precision for recipe in catalog.RECIPES)
-    click.echo("\n" + ", ".join(f"{each.value}: {each.description}" for each in precisions if each.value != each.description))
+    words = [f"{each.value}: {each.description}" for each in precisions if each.value != each.description]
+    click.echo("\n" + "; ".join(words))
 
 
 @cli.command("options")
@@ -365,7 +371,7 @@ def print_completion(shell: str) -> None:
     metavar="PATH",
     help="Data to calibrate on: a file or folder of tensors, arrays or images.",
 )
-@click.option("--max-samples", type=click.IntRange(min=1), help="Calibrate on so many samples at most. [default: 1000]")
+@click.option("--max-samples", type=int, metavar="N", help="Calibrate on N samples at most. [default: 1000]")
 @click.option("--mean", type=_Numbers(), help="Subtracted from the pixels (0..1) of calibration images.")
 @click.option("--std", type=_Numbers(), help="By which the pixels are divided then.")
 @click.option("--size", type=_Size(), help="Stretch calibration images to this size. [default: the model's]")
@@ -395,7 +401,7 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     that a quantized model is calibrated on, which makes it inaccurate.
     """
     kwargs = _recipe_options(recipe, given)
-    _check_together(how)
+    _check_together(recipe, kwargs, how)
     # As much as can be wrong is found before torch is imported, and all of it before the long part.
     options.resolve(recipe, kwargs)
     files = _planned_files(model, recipe, how)
@@ -422,7 +428,15 @@ def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) ->
 _IMAGE_OPTIONS = ("max_samples", "mean", "std", "size", "layout")
 
 
-def _check_together(how: dict[str, Any]) -> None:
+def _check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str, Any]) -> None:
+    if how["calibration"] is not None and not recipe.precision.quantized:
+        raise click.UsageError(
+            f"--calibration: {typed(recipe)} quantizes nothing. Leave it out, or take another recipe."
+        )
+    if how["calibration"] is not None and "calibration" in kwargs:
+        raise click.UsageError("--calibration and -o calibration are both given. Leave one out.")
+    if how["quantization"] and not recipe.precision.quantized:
+        raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
     if how["inputs"] and how["shapes"]:
         raise click.UsageError("--inputs and --shape are both given. Example inputs are read or random: leave one out.")
     alone = [f"--{name.replace('_', '-')}" for name in _IMAGE_OPTIONS if how[name] is not None]
@@ -476,9 +490,11 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with _status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from . import artifacts, models, partitioning, quantization, report
-        from .provider import ArmRecipeType
+        from . import artifacts, models, partitioning, provider, quantization, report
+        from .recipe_types import ArmRecipeType
         from .session import export
+
+        provider.register()
 
     with contextlib.redirect_stdout(sys.stderr) if how["as_json"] else contextlib.nullcontext():
         loaded = models.load_model(model)
@@ -487,6 +503,11 @@ def _export(
             inputs = models.read_inputs(how["inputs"], loaded.model)
         elif how["shapes"]:
             inputs = models.random_inputs(how["shapes"])
+        elif inputs is None and not models.has_inputs(loaded.model):
+            raise ArmRecipeError(
+                f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
+                "--inputs FILE, or a function that gives a tuple of model and inputs."
+            )
         with partitioning.watched() as verdicts, _failures(verdicts, printed):
             session = export(
                 loaded.model,
@@ -550,7 +571,10 @@ def _failure_text(failure: _CompileFailure) -> str:
     if isinstance(error, SystemExit):
         lines = [line for line in failure.printed.splitlines() if line.strip()]
         text = "\n".join(["a tool ended the process. Its last words:", *lines[-5:]])
-    return f"error: the compile failed: {kind}{text}\nNothing was written. --log FILE keeps all of what was said, with the traceback."
+    return (
+        f"error: the compile failed: {kind}{text}\n"
+        "No .pte was written. --log FILE keeps all that was said, and the traceback."
+    )
 
 
 # What others print
@@ -607,8 +631,11 @@ def _warnings_to(stream: Any) -> Iterator[list[str]]:
     """Send others' warnings to a stream, and collect those of arm_recipes."""
     ours: list[str] = []
 
-    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
-        if category.__module__.startswith(f"{__package__}.") or Path(filename).is_relative_to(Path(__file__).parent):
+    def show(
+        message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
+    ) -> None:
+        here = Path(filename).is_relative_to(Path(__file__).parent) and category is UserWarning
+        if here or category.__module__.startswith(f"{__package__}."):
             ours.append(str(message))
         else:
             stream.write(warnings.formatwarning(message, category, filename, lineno, line))
@@ -716,18 +743,17 @@ def _print_method(method: MethodReport, several: bool) -> None:
         sizes = " + ".join(f"{each.payload_bytes:,}" for each in method.delegates)
         backends = ", ".join(dict.fromkeys(each.backend for each in method.delegates))
         click.echo(f"Delegated: {total} operators in {graphs} of {backends}, {sizes} bytes")
-        click.echo(_listed(f"{each.count} {each.operator}" for each in method.delegated))
+        click.echo(_listed(f"{each.count} {_short(each.operator)}" for each in method.delegated))
         click.echo()
     if method.not_delegated:
         click.echo(f"Not delegated: {sum(each.count for each in method.not_delegated)} operators")
-        _print_table(
-            ("COUNT", "OPERATOR", "REASON", "WHERE"),
-            [
-                (str(each.count), each.operator, each.reason or "not known", ", ".join(each.where) or "-")
-                for each in method.not_delegated
-            ],
-            indent=2,
-        )
+        rows = [
+            (str(each.count), _short(each.operator), each.reason or "not known", ", ".join(each.where) or "-")
+            for each in method.not_delegated
+        ]
+        columns = 4 if any(each.where for each in method.not_delegated) else 3
+        header = ("COUNT", "OPERATOR", "REASON", "IN MODULE")
+        _print_table(header[:columns], [row[:columns] for row in rows], indent=2)
         click.echo()
     if method.kernels:
         click.echo("Kernels that the runtime must have, and the calls of each:")
@@ -736,6 +762,10 @@ def _print_method(method: MethodReport, several: bool) -> None:
         click.echo("Kernels that the runtime must have: none")
     memory = " + ".join(f"{size:,}" for size in method.planned_memory_bytes) or "0"
     click.echo(f"\nMemory planned for activations outside of delegates: {memory} bytes\n")
+
+
+def _short(operator: str) -> str:
+    return operator.removeprefix("quantized_decomposed.")
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -171,7 +171,8 @@ def _glibc() -> Check:
             detail=f"{version}, and the installed {name} needs {'.'.join(map(str, least))}",
             action=f"Install the version that arm_recipes asks for: pip install '{name}{_required(name)}'.",
         )
-    least = max((least for least in needed.values() if least), default=None)
+    known = [least for least in needed.values() if least]
+    least = max(known) if known else None
     return replace(check, detail=f"{version}, {'.'.join(map(str, least))} is needed" if least else version)
 
 

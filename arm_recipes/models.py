@@ -122,9 +122,10 @@ def _run_file(place: str) -> ModuleType:
     name = f"arm_recipes_model_{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "Python has a loader for .py files"
+    loader = spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # torch.export and pickle look classes up there
-    _run(lambda: spec.loader.exec_module(module), f"model={place!r}: the file raised while it was run", str(path))
+    _run(lambda: loader.exec_module(module), f"model={place!r}: the file raised while it was run", str(path))
     return module
 
 
@@ -140,7 +141,10 @@ def _import(given: str, place: str) -> ModuleType:
                 f"model={given!r}: there is no module {parent!r}.{hint if Path(f'{place}.py').is_file() else ''} "
                 f"Allowed: {_FORMS}."
             )
-    return _run(lambda: importlib.import_module(place), f"model={given!r}: the module raised on import", None)
+    module: ModuleType = _run(
+        lambda: importlib.import_module(place), f"model={given!r}: the module raised on import", None
+    )
+    return module
 
 
 def _find(module: str) -> object:
@@ -266,8 +270,15 @@ def _tupled(inputs: Any) -> Any:
     return inputs
 
 
+def has_inputs(model: Model) -> bool:
+    """Whether `export` finds example inputs on the model itself."""
+    if isinstance(model, ExportedProgram):
+        return model.example_inputs is not None
+    return any(getattr(model, name, None) is not None for name in ("example_inputs", "example_input_array"))
+
+
 def _kind(value: object) -> str:
-    return "None" if value is None else f"of type {type(value).__name__}"
+    return "None" if value is None else f"something of type {type(value).__name__}"
 
 
 _INPUT_KINDS = tuple(suffix for suffix in READERS if not is_image(Path(f"x{suffix}")))

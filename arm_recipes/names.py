@@ -20,7 +20,9 @@ def find_recipe(name: str) -> Recipe:
     if folded in BY_NAME:
         return BY_NAME[folded]
     near = nearest(folded, BY_NAME)
-    guess = f"Did you mean {typed(BY_NAME[near])!r}? " if near else ""
+    holding = [each for each in BY_NAME if folded and folded in each]
+    nearby = [near] if near else holding
+    guess = f"Did you mean {' or '.join(repr(typed(BY_NAME[each])) for each in nearby)}? " if nearby else ""
     raise ArmRecipeError(
         f"recipe={name!r} is no recipe. {guess}Allowed: {spell(map(typed, RECIPES))}. "
         "`arm-recipes list` says what they are."

@@ -1,7 +1,7 @@
 """What upstream's partitioner decided about every operator, and why it refused those that it refused.
 
-The partitioner keeps its reasons in a local variable and writes them to its log as a table, wrapped to fit one. A filter
-on that logger is called from within the partitioner, and reads them where they are still whole.
+The partitioner keeps its reasons in a local variable and writes them to its log as a table, wrapped to fit one. A
+filter on that logger is called from within the partitioner, and reads them where they are still whole.
 """
 
 from __future__ import annotations

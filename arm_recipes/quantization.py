@@ -1,8 +1,8 @@
 """`quantization_report`: every quantized node and pattern of a model, with its quantization specs.
 
-Upstream's reporter (executorch.backends.cortex_m.quantizer_reporter) knows the patterns, and why others were refused; its
-print of a spec leaves out scheme, channel axis, observer and whether it is dynamic. Here specs are written from their
-own attributes, whatever those are, so that two that differ never read the same.
+Upstream's reporter (executorch.backends.cortex_m.quantizer_reporter) knows the patterns, and why others were refused;
+its print of a spec leaves out scheme, channel axis, observer and whether it is dynamic. Here specs are written from
+their own attributes, whatever those are, so that two that differ never read the same.
 """
 
 from __future__ import annotations
@@ -302,6 +302,7 @@ def _attributes(spec: Any) -> dict[str, Any]:
 # Attribute -> how it reads in a line. Any other is written with its name.
 _PHRASES: dict[str, Callable[[Any], str]] = {
     "dtype": str,
+    "quant_min": str,
     "qscheme": lambda value: str(value).replace("_", " "),
     "ch_axis": lambda value: f"axis {value}",
     "is_dynamic": lambda value: "dynamic" if value else "static",
@@ -321,8 +322,8 @@ def _text(kind: str, attributes: Mapping[str, Any]) -> str:
     names = sorted(given, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     words = []
     for name in names:
-        value = given[name]
-        words.append(value if name == "quant_min" else _PHRASES.get(name, lambda value, name=name: f"{name} {value}")(value))
+        phrase = _PHRASES.get(name)
+        words.append(phrase(given[name]) if phrase else f"{name} {given[name]}")
     known = ("QuantizationSpec", "SharedQuantizationSpec", "DerivedQuantizationSpec", "converted")
     return ", ".join(words if kind in known else [kind, *words])
 
@@ -410,15 +411,17 @@ def _converted(model: GraphModule) -> MethodQuantization:
 
 def _qdq_attributes(node: Node) -> dict[str, Any]:
     arguments = dict(zip((each.name for each in node.target._schema.arguments), node.args)) | dict(node.kwargs)  # type: ignore[union-attr]
-    found: dict[str, Any] = {"dtype": arguments.get("dtype"), "qscheme": None}
-    per_channel = "per_channel" in str(node.target)
-    found["qscheme"] = "per channel" if per_channel else "per token" if "per_token" in str(node.target) else "per tensor"
-    found["quant_min"], found["quant_max"] = arguments.get("quant_min"), arguments.get("quant_max")
-    found["ch_axis"] = arguments.get("axis")
+    scheme = next((each for each in ("per_channel", "per_token", "per_tensor") if each in str(node.target)), None)
+    found: dict[str, Any] = {
+        "dtype": str(arguments.get("dtype")).removeprefix("torch."),
+        "quant_min": arguments.get("quant_min"),
+        "quant_max": arguments.get("quant_max"),
+        "qscheme": scheme,
+        "ch_axis": arguments.get("axis"),
+    }
     for name in ("scale", "scales", "zero_point", "zero_points"):
         value = arguments.get(name)
         found[name] = f"of {value.name}" if isinstance(value, Node) else value
-    found["dtype"] = str(found["dtype"]).removeprefix("torch.")
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -178,9 +178,7 @@ def _method(
 
 def _refusals(graph: GraphModule | None, verdicts: Verdicts | None, delegates: bool) -> tuple[Refusal, ...]:
     if verdicts is not None:
-        left = [
-            (verdict.operator, verdict.reason, verdict.module) for verdict in verdicts if not verdict.delegated
-        ]
+        left = [(verdict.operator, verdict.reason, verdict.module) for verdict in verdicts if not verdict.delegated]
     elif graph is not None and delegates:
         left = [(operator_name(node), None, module_path(node)) for node in graph.graph.nodes if is_operator(node)]
     else:
