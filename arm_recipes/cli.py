@@ -296,7 +296,7 @@ def check_machine(as_json: bool) -> None:
         for name, action in actions:
             click.echo(textwrap.fill(f"{name}: {action}", _width(), subsequent_indent="    ", break_on_hyphens=False))
     if bad:
-        sys.exit(1)
+        click.get_current_context().exit(1)
 
 
 def _wanted(check: doctor.Check) -> str:

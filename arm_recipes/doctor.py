@@ -172,8 +172,7 @@ def _glibc() -> Check:
             action=f"Install the version that arm_recipes asks for: pip install '{name}{_required(name)}'.",
         )
     known = [least for least in needed.values() if least]
-    least = max(known) if known else None
-    return replace(check, detail=f"{version}, {'.'.join(map(str, least))} is needed" if least else version)
+    return replace(check, detail=f"{version}, {'.'.join(map(str, max(known)))} is needed" if known else version)
 
 
 def _glibc_of(distribution: str) -> tuple[int, ...] | None:
