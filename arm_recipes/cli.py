@@ -496,7 +496,12 @@ def _export(
 
         provider.register()
 
-    with contextlib.redirect_stdout(sys.stderr) if how["as_json"] else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if how["as_json"]:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        if not sys.stderr.isatty():
+            # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
+            stack.enter_context(contextlib.redirect_stderr(printed))
         loaded = models.load_model(model)
         inputs = loaded.example_inputs
         if how["inputs"]:
@@ -541,7 +546,7 @@ def _calibration(how: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def _failures(verdicts: list[Verdicts], printed: io.StringIO) -> Iterator[None]:
-    """Tell failures of the compile from errors of the user and from bugs."""
+    """Tell failures of the compile from errors of the user and from bugs, and say why nothing was delegated."""
     try:
         yield
     except LoweringError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,11 +111,18 @@ def _verdicts(known: dict[str, Any]) -> Verdicts:
             operator=operator_name(node),
             module=module_path(node),
             delegated=(delegated := node.meta.get("delegation_tag") in known["partition_tags"]),
-            reason=None if delegated else reasons.get(node) or (_BORDER if quantizes(node) else None),
+            reason=None if delegated else _brief(reasons.get(node)) or (_BORDER if quantizes(node) else None),
         )
         for node in known["exported_program"].graph.nodes
         if is_operator(node)
     )
+
+
+def _brief(reason: str | None) -> str | None:
+    """The reason without the schemas of operators, which some have in the middle of their sentence."""
+    if reason is None:
+        return None
+    return re.sub(r"<EdgeOpOverload: ([^>]+)>: schema = .*?\) -> (?:\([^)]*\)|\S+)", r"\1", reason)
 
 
 def is_operator(node: Node) -> bool:

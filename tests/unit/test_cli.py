@@ -70,9 +70,15 @@ def test_the_check_for_torch_can_fail() -> None:
         (["export", "m.py", "-r", "tosa-int8", "--size", "2x"], "'2x' is no size."),
         (["export", "m.py", "-r", "tosa-fp", "--calibration", "."], "tosa-fp quantizes nothing"),
         (["export", "m.py", "-r", "tosa-fp", "--quantization-report"], "tosa-fp quantizes nothing"),
-        (["export", "m.py", "-r", "tosa-fp", "--inputs", "x.pt", "--shape", "1"], "--inputs and --shape are both given."),
+        (
+            ["export", "m.py", "-r", "tosa-fp", "--inputs", "x.pt", "--shape", "1"],
+            "--inputs and --shape are both given.",
+        ),
         (["export", "m.py", "-r", "tosa-fp", "--output", "m.bpte"], "Give 'm.pte' and --bundle."),
-        (["export", "m.py", "-r", "tosa-fp", "--output", __file__], "is a file. Allowed: a folder, or a file that ends"),
+        (
+            ["export", "m.py", "-r", "tosa-fp", "--output", __file__],
+            "is a file. Allowed: a folder, or a file that ends",
+        ),
         (["export", "m.py", "-r", "tosa-fp", "--output", f"{__file__}/x"], "is a file, so there can be no folder."),
     ],
 )
@@ -205,7 +211,11 @@ def test_a_converter_that_does_not_start_is_broken(
 def test_what_is_missing_is_said_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing of the kind is installed, as metadata and import system see it.
     absent = doctor._Tool(
-        name="nothing", distribution="no-such-package", module="no_such_module", families=None, install="no-such-package"
+        name="nothing",
+        distribution="no-such-package",
+        module="no_such_module",
+        families=None,
+        install="no-such-package",
     )
     monkeypatch.setattr(doctor, "_TOOLS", (absent,))
     found = doctor.checks()
