@@ -15,7 +15,6 @@ Importing the package alone loads neither torch nor executorch; the names below 
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,6 +70,9 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        # Costs more than all the rest of this module.
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("arm_recipes")
         except PackageNotFoundError:  # a source tree on the path, not installed

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import __version__, catalog, doctor, options
+from . import catalog, options
 from .errors import ArmRecipeError, LoweringError, nearest
 from .names import find_recipe, short_name, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from . import doctor
     from .partitioning import Verdicts
     from .report import ExportReport, MethodReport
 
@@ -176,7 +177,15 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings=_SETTINGS)
-@click.version_option(__version__, "-V", "--version", prog_name="arm-recipes")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    help="Show the version and exit.",
+    callback=lambda ctx, param, value: _print_version(ctx) if value else None,
+)
 def cli() -> None:
     """Compile PyTorch models for Arm targets: Ethos-U, Cortex-M, VGF, TOSA.
 
@@ -190,6 +199,13 @@ def cli() -> None:
     """
 
 
+def _print_version(context: click.Context) -> None:
+    from . import __version__
+
+    click.echo(f"arm-recipes {__version__}")
+    context.exit()
+
+
 # list, options, doctor, completion
 
 
@@ -200,6 +216,8 @@ def list_recipes(as_json: bool) -> None:
 
     To see what is missing where one is not ready: arm-recipes doctor.
     """
+    from . import doctor
+
     found = doctor.checks(run=False)
     rows = [(recipe, doctor.needs(found, recipe), doctor.readiness(found, recipe)) for recipe in catalog.RECIPES]
     if as_json:
@@ -283,6 +301,8 @@ def check_machine(as_json: bool) -> None:
 
     Exit status: 1 where something that a recipe wants is missing or broken.
     """
+    from . import doctor
+
     found = doctor.checks()
     bad = [check for check in found if not check.ok and check.wanted_by]
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shlex
@@ -80,11 +82,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder in which one export wrote everything it can, and what it printed."""
     folder = tmp_path_factory.mktemp("everything")
     (folder / "model.py").write_text(_MODEL)
-    with pytest.MonkeyPatch.context() as patch, pytest.MonkeyPatch.context():
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        import contextlib
-        import io
-
         printed, said = io.StringIO(), io.StringIO()
         line = (
             "export model.py -r ethosu-u55-int8 --output build --bundle --etrecord --intermediates 'in between' "
@@ -134,7 +133,7 @@ class TestEverything:
         exported = torch.export.load(folder / "in between/forward.pt2").module(check_guards=False)
         inputs = torch.frombuffer(bytearray(case.inputs[0].val.data), dtype=torch.float32).reshape(1, 3, 8, 8)
         assert torch.equal(exported(inputs).flatten(), expected)
-        assert len(expected.unique()) > 10
+        assert len(set(expected.tolist())) > 10
         assert bundle.program == (folder / "build/model_ethosu_u55_int8.pte").read_bytes()
 
     def test_the_etrecord_can_be_read(self, everything: Any) -> None:
@@ -300,7 +299,8 @@ def test_reports_of_several_methods() -> None:
 
     class WithFft(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.fft.rfft(torch.sigmoid(x)).real
+            y: torch.Tensor = torch.fft.rfft(torch.sigmoid(x)).real
+            return y
 
     x = (torch.randn(1, 8),)
     session = export({"b": WithFft(), "a": Plain()}, ArmRecipeType.TOSA_INT8, {"a": x, "b": x})

@@ -221,4 +221,4 @@ def test_what_is_not_quantized_is_refused() -> None:
     with pytest.raises(ArmRecipeError, match="nothing is quantized"):
         quantization_report(session)
     with pytest.raises(ArmRecipeError, match="allowed are a session and a GraphModule"):
-        quantization_report(model)  # type: ignore[arg-type]
+        quantization_report(model)

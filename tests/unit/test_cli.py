@@ -98,8 +98,8 @@ def test_a_file_that_is_there_is_refused_before_anything_is_loaded(tmp_path: Pat
     done = _run("export", "models/net.py", "-r", "tosa-int8", "--output", str(tmp_path), "--bundle")
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {tmp_path}/net_tosa_int8.pte, {tmp_path}/net_tosa_int8.bpte: already there. Give --force to overwrite, "
-        "or another --output.\nloaded\n"
+        f"error: {tmp_path}/net_tosa_int8.pte, {tmp_path}/net_tosa_int8.bpte: already there. Give --force to "
+        "overwrite, or another --output.\nloaded\n"
     )
 
 
