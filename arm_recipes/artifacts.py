@@ -24,13 +24,12 @@ from executorch.devtools.bundled_program.serialize import serialize_from_bundled
 from executorch.exir.backend.backend_details import BackendDetails
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
-from executorch.export import ExportSession, StageType
-from torch.export import ExportedProgram
+from executorch.export import ExportSession
 
 from .errors import LoweringError
+from .kept import exported_programs, from_context, partition_verdicts
 from .partitioning import Verdicts
 from .report import lowered_graphs
-from .session import partition_verdicts
 
 _logger = logging.getLogger("arm_recipes.vela")
 
@@ -43,10 +42,9 @@ def write_pte(session: ExportSession, path: Path) -> None:
 def write_bundle(session: ExportSession, path: Path) -> None:
     """Write the program with its example inputs, and the outputs that are expected of them: those of the quantized
     module where there is one, as of the exported program."""
-    artifact = session.get_stage_artifacts()[StageType.TORCH_EXPORT]
-    inputs = artifact.get_context("example_inputs")
+    inputs = from_context(session, "example_inputs")
     suites = []
-    for method, program in artifact.data.items():
+    for method, program in exported_programs(session).items():
         module = program.module(check_guards=False)
         with torch.no_grad():
             cases = [MethodTestCase(inputs=sample, expected_outputs=module(*sample)) for sample in inputs[method]]
@@ -75,11 +73,12 @@ def write_intermediates(session: ExportSession, folder: Path) -> None:
     Raises:
         LoweringError: a delegate came out differently.
     """
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
         made = Path(beside) / "intermediates"
         made.mkdir()
-        for method, program in _exported(session).items():
+        for method, program in exported_programs(session).items():
             torch.export.save(program, made / f"{method}.pt2", pickle_protocol=5)
         verdicts = partition_verdicts(session)
         for method, graph in lowered_graphs(session).items():
@@ -88,11 +87,6 @@ def write_intermediates(session: ExportSession, folder: Path) -> None:
             for index, (_, module, _) in enumerate(get_lowered_submodules(graph)):
                 _write_delegate(module, made / f"{method}.{index}")
         _take_place(made, folder)
-
-
-def _exported(session: ExportSession) -> dict[str, ExportedProgram]:
-    data = session.get_stage_artifacts()[StageType.TORCH_EXPORT].data
-    return dict(data)
 
 
 def _write_delegate(module: LoweredBackendModule, folder: Path) -> None:
@@ -173,14 +167,13 @@ def _umask() -> int:
 
 
 def _take_place(made: Path, folder: Path) -> None:
-    """Put the folder `made` where `folder` is."""
+    """Put what is in the folder `made` into `folder`, whose other files stay."""
     if not folder.exists():
         made.rename(folder)
         return
-    old = made.with_name("old")
-    folder.rename(old)
-    try:
-        made.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
+    for path in sorted(made.rglob("*")):
+        place = folder / path.relative_to(made)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            path.replace(place)

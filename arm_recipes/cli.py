@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import shlex
 import sys
 import textwrap
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; nothing was written")
+        _complain("interrupted; no file is left half-written")
         return 130
     except ArmRecipeError as error:
         _complain(f"error: {error}")
@@ -489,6 +490,8 @@ def _planned_files(model: str, recipe: catalog.Recipe, how: dict[str, Any]) -> d
         files["etrecord"] = pte.with_suffix(".etrecord")
     if how["intermediates"]:
         files["intermediates"] = Path(how["intermediates"]).expanduser()
+    if how["intermediates"] and files["intermediates"].is_file():
+        raise ArmRecipeError(f"--intermediates={how['intermediates']!r} is a file. Give a folder, new or empty.")
     there = [path for path in files.values() if path.exists() and not (path.is_dir() and not any(path.iterdir()))]
     if there and not how["force"]:
         raise ArmRecipeError(
@@ -497,6 +500,8 @@ def _planned_files(model: str, recipe: catalog.Recipe, how: dict[str, Any]) -> d
     folder = next((path for path in pte.parents if path.exists()), Path())
     if not folder.is_dir():
         raise ArmRecipeError(f"--output={how['output']!r}: {folder} is a file, so there can be no folder.")
+    if not os.access(folder, os.W_OK):
+        raise ArmRecipeError(f"--output={how['output']!r}: {folder} can't be written to. Give another --output.")
     return files
 
 
@@ -550,9 +555,18 @@ def _export(
             }
             for kind, write in writers.items():
                 if kind in files:
-                    write(session, files[kind])
+                    with _writing(files[kind]):
+                        write(session, files[kind])
         found = quantization.quantization_report(session) if how["quantization"] else None
     return report.export_report(session), found
+
+
+@contextlib.contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArmRecipeError(f"{path}: it can't be written ({error.strerror or error}).") from error
 
 
 def _calibration(how: dict[str, Any]) -> Any:
@@ -616,8 +630,9 @@ def _chatter(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
     streams: list[Any] = []
     with contextlib.ExitStack() as stack:
         if log is not None:
-            Path(log).parent.mkdir(parents=True, exist_ok=True)
-            streams.append(stack.enter_context(Path(log).open("w", encoding="utf-8")))
+            with _writing(log):
+                Path(log).parent.mkdir(parents=True, exist_ok=True)
+                streams.append(stack.enter_context(Path(log).open("w", encoding="utf-8")))
         if verbose:
             streams.append(sys.stderr)
         tee = _Tee(streams)

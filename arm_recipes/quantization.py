@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 from executorch.export import ExportSession, StageType
-from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantizer import Quantizer
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from .errors import ArmRecipeError
+from .kept import exported_programs
 from .partitioning import is_operator, module_path, operator_name, quantizes
 
 SCHEMA_VERSION = 1
@@ -176,15 +176,11 @@ class QuantizationRecorder:
 
 
 def _modules(session: ExportSession) -> dict[str, GraphModule]:
-    artifacts = session.get_stage_artifacts()
-    found: dict[str, GraphModule] = {}
-    for stage in (StageType.TORCH_EXPORT, StageType.QUANTIZE):
-        data = artifacts[stage].data if stage in artifacts else {}
-        for method, one in data.items() if isinstance(data, dict) else ():
-            graph = one.graph_module if isinstance(one, ExportedProgram) else one
-            if isinstance(graph, GraphModule):
-                found[method] = graph
-    return found
+    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
+    data = artifact.data if artifact is not None else {}
+    found = {method: program.graph_module for method, program in exported_programs(session).items()}
+    # The recorded annotations are on these.
+    return found | {method: module for method, module in data.items() if isinstance(module, GraphModule)}
 
 
 def _of(model: GraphModule) -> MethodQuantization:

@@ -13,9 +13,10 @@ from executorch.exir.schema import ExecutionPlan, KernelCall
 from executorch.export import ExportSession, StageType
 from torch.fx import GraphModule
 
+from .kept import from_context, partition_verdicts
 from .lowering.calibrating import CalibrationSummary, calibration_summary
 from .partitioning import Verdicts, is_operator, module_path, operator_name
-from .session import partition_verdicts, vela_estimates
+from .session import vela_estimates
 from .vela import Estimate
 
 SCHEMA_VERSION = 1
@@ -114,12 +115,11 @@ def export_report(session: ExportSession) -> ExportReport:
 
     For a session from executorch's own `export` there are no reasons for what was refused, and no estimates.
     """
-    artifacts = session.get_stage_artifacts()
     plans = {plan.name: plan for plan in session.get_executorch_program().execution_plan}
     graphs = lowered_graphs(session)
     calibration = calibration_summary(session)
     verdicts = list(partition_verdicts(session))
-    recipe = next(iter(artifacts.values())).get_context("export_recipe")
+    recipe = from_context(session, "export_recipe")
     return ExportReport(
         recipe=str(getattr(recipe, "name", None) or ""),
         pte_bytes=len(session.get_pte_buffer()),

@@ -23,6 +23,7 @@ from torch.fx import GraphModule
 from . import partitioning, vela
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
+from .kept import keep
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import quantized
 from .progress import shown
@@ -32,7 +33,6 @@ Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
 
 _VELA_PRINTED = "arm_recipes.vela_printed"
-_VERDICTS = "arm_recipes.partition_verdicts"
 
 vela_logger = logging.getLogger("arm_recipes.vela")
 
@@ -120,7 +120,7 @@ def export(
                 raise
     for artifact in session.get_stage_artifacts().values():
         artifact.add_context(_VELA_PRINTED, printed.getvalue())
-        artifact.add_context(_VERDICTS, tuple(verdicts))
+    keep(session, models, verdicts)
     return session
 
 
@@ -133,13 +133,6 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
     artifacts = session.get_stage_artifacts().values()
     printed = [artifact.get_context(_VELA_PRINTED) for artifact in artifacts]
     return vela.parse_estimates(printed[-1] or "") if printed else ()
-
-
-def partition_verdicts(session: ExportSession) -> tuple[partitioning.Verdicts, ...]:
-    """What the partitioner decided about each program of a session from `export`, in the order in which it did."""
-    artifacts = session.get_stage_artifacts().values()
-    verdicts = [artifact.get_context(_VERDICTS) for artifact in artifacts]
-    return (verdicts[-1] or ()) if verdicts else ()
 
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:

@@ -240,7 +240,7 @@ def test_calibration_data_is_used(folder: Path, capsys: pytest.CaptureFixture[st
         ("model.py:small -r tosa-fp --shape 1x4", 1, "error: the compile failed: TorchRuntimeError: "),
         ("model.py:branches -r tosa-fp", 1, "error: the compile failed: "),
         ("model.py:unsupported -r tosa-int8", 2, "error: TOSA_INT8: "),
-        ("model.py:interrupted -r tosa-int8", 130, "interrupted; nothing was written"),
+        ("model.py:interrupted -r tosa-int8", 130, "interrupted; no file is left half-written"),
     ],
 )
 def test_failures_leave_nothing(
