@@ -81,8 +81,10 @@ def write_intermediates(session: ExportSession, folder: Path) -> None:
         for method, program in exported_programs(session).items():
             torch.export.save(program, made / f"{method}.pt2", pickle_protocol=5)
         verdicts = partition_verdicts(session)
+        # Counted before the last stage, which puts nodes of its own into the graph.
+        delegation = from_context(session, "delegation_info_by_method") or {}
         for method, graph in lowered_graphs(session).items():
-            text = _delegation(get_delegation_info(graph), verdicts)
+            text = _delegation(delegation.get(method) or get_delegation_info(graph), verdicts)
             (made / f"{method}.delegation.txt").write_text(text, encoding="utf-8")
             for index, (_, module, _) in enumerate(get_lowered_submodules(graph)):
                 _write_delegate(module, made / f"{method}.{index}")

@@ -357,7 +357,7 @@ def print_completion(shell: str) -> None:
 
 
 @cli.command("export", context_settings=_SETTINGS)
-@click.argument("model")
+@click.argument("model", type=click.Path())
 @click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list.")
 @click.option(
     "-o",
@@ -369,6 +369,7 @@ def print_completion(shell: str) -> None:
 )
 @click.option(
     "--output",
+    type=click.Path(),
     default=".",
     metavar="PATH",
     help="The .pte to write, or a folder for it; made if it is not there. [default: the current folder]",
@@ -376,6 +377,7 @@ def print_completion(shell: str) -> None:
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option(
     "--inputs",
+    type=click.Path(),
     multiple=True,
     metavar="FILE",
     help="Example inputs: a .pt, .npy, .npz or .safetensors file with all of them, or one file per input, repeated.",
@@ -389,6 +391,7 @@ def print_completion(shell: str) -> None:
 )
 @click.option(
     "--calibration",
+    type=click.Path(),
     metavar="PATH",
     help="Data to calibrate on: a file or folder of tensors, arrays or images.",
 )
@@ -401,13 +404,16 @@ def print_completion(shell: str) -> None:
 @click.option("--etrecord", is_flag=True, help="Write an ETRecord too, for executorch's Inspector.")
 @click.option(
     "--intermediates",
+    type=click.Path(),
     metavar="DIR",
     help="Write TOSA graphs, Vela's files and the exported program there. Compiles each delegate once more.",
 )
 @click.option("--quantization-report", "quantization", is_flag=True, help="Print how every node is quantized.")
 @_JSON
 @click.option("-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error.")
-@click.option("--log", type=click.Path(dir_okay=False), help="Write it, warnings and tracebacks to a file.")
+@click.option(
+    "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
+)
 def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str], ...], **how: Any) -> None:
     """Compile MODEL to a .pte.
 

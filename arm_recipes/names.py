@@ -22,11 +22,9 @@ def find_recipe(name: str) -> Recipe:
     near = nearest(folded, BY_NAME)
     holding = [each for each in BY_NAME if folded and folded in each]
     nearby = [near] if near else holding
-    guess = f"Did you mean {' or '.join(repr(typed(BY_NAME[each])) for each in nearby)}? " if nearby else ""
-    raise ArmRecipeError(
-        f"recipe={name!r} is no recipe. {guess}Allowed: {spell(map(typed, RECIPES))}. "
-        "`arm-recipes list` says what they are."
-    )
+    guess = f"Did you mean {' or '.join(repr(typed(BY_NAME[each])) for each in nearby)}?"
+    allowed = f"Allowed: {spell(map(typed, RECIPES))}."
+    raise ArmRecipeError(f"recipe={name!r} is no recipe. {guess if nearby else allowed} See: arm-recipes list.")
 
 
 def typed(recipe: Recipe) -> str:
