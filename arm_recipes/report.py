@@ -92,7 +92,7 @@ class ExportReport:
     Attributes:
         recipe: its name.
         pte_bytes: size of the .pte.
-        methods: in the program's order.
+        methods: in the program's order, without those that only return a constant.
         vela_estimates: Vela's estimates, one for each subgraph that it compiled. None was measured on hardware.
     """
 
@@ -126,6 +126,7 @@ def export_report(session: ExportSession) -> ExportReport:
         methods=tuple(
             _method(name, plan, graphs.get(name), _own_verdicts(graphs.get(name), verdicts), calibration.get(name))
             for name, plan in plans.items()
+            if name in graphs or not graphs  # the others are constant methods
         ),
         vela_estimates=vela_estimates(session),
     )

@@ -18,7 +18,17 @@ from executorch.devtools.etrecord import parse_etrecord
 from executorch.export import ExportRecipe
 from executorch.export import export as standard_export
 
-from arm_recipes import ArmRecipeType, artifacts, cli, export, export_report, quantization_report, report
+from arm_recipes import (
+    ArmRecipeType,
+    artifacts,
+    catalog,
+    cli,
+    export,
+    export_report,
+    options,
+    quantization_report,
+    report,
+)
 from arm_recipes.models import load_model
 
 # Two delegates on Ethos-U55, with operators between and behind them that no Arm target takes.
@@ -309,6 +319,24 @@ def test_reports_of_several_methods() -> None:
     assert "aten._fft_r2c" in {each.operator for each in found["b"].not_delegated}
     assert "aten._fft_r2c" not in {each.operator for each in found["a"].not_delegated}
     assert set(quantization_report(session).methods) == {"a", "b"}
+
+
+@pytest.mark.skipif(
+    "io_dtype" not in options.declared(catalog.BY_NAME["TOSA_INT8"]), reason="the recipes have no such option yet"
+)
+def test_a_bundle_of_integers(folder: Path) -> None:
+    line = "export model.py:small -r tosa-int8 -o io_dtype=int8 --bundle --output int.pte"
+    assert cli.main(line.split()) == 0
+    bundle = deserialize_from_flatbuffer_to_bundled_program((folder / "int.bpte").read_bytes())
+    (case,) = bundle.method_test_suites[0].test_cases
+    assert len(case.inputs[0].val.data) == 3
+    assert len(case.expected_outputs[0].val.data) == 2
+
+
+def test_constant_methods_are_no_methods_of_the_report() -> None:
+    model, inputs = torch.nn.ReLU().eval(), (torch.randn(1, 8),)
+    session = export(model, ArmRecipeType.TOSA_FP, inputs, constant_methods={"version": 3})
+    assert [method.name for method in export_report(session).methods] == ["forward"]
 
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
