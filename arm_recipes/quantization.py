@@ -163,15 +163,15 @@ def quantization_report(quantized: ExportSession | GraphModule) -> QuantizationR
 class QuantizationRecorder:
     """A post-prepare pass that keeps the annotations, which conversion would drop. It changes nothing else."""
 
-    def __init__(self, quantizer: Quantizer) -> None:
+    def __init__(self, *quantizers: Quantizer) -> None:
         """
         Args:
-            quantizer: that annotates; if its parts report to upstream's reporter, patterns are known as well.
+            quantizers: that annotate; if their parts report to upstream's reporter, patterns are known as well.
         """
-        self._quantizer = quantizer
+        self._quantizers = quantizers
 
     def __call__(self, model: GraphModule) -> GraphModule:
-        model.meta[_RECORD] = _annotated(model, *_patterns(self._quantizer))
+        model.meta[_RECORD] = _annotated(model, *_patterns(self._quantizers))
         return model
 
 
@@ -191,12 +191,12 @@ def _of(model: GraphModule) -> MethodQuantization:
     return _converted(model) if any(map(quantizes, model.graph.nodes)) else _annotated(model, (), ())
 
 
-def _patterns(quantizer: Quantizer) -> tuple[tuple[tuple[str, ...], ...], tuple[RefusedPattern, ...]]:
+def _patterns(quantizers: Iterable[Quantizer]) -> tuple[tuple[tuple[str, ...], ...], tuple[RefusedPattern, ...]]:
     """What the parts of upstream's composed quantizers reported: patterns that were quantized, and refused ones."""
     accepted: list[tuple[str, ...]] = []
     refused: dict[RefusedPattern, None] = {}
-    composed = getattr(quantizer, "quantizer", quantizer)
-    for part in getattr(composed, "quantizers", (composed,)):
+    composed = [getattr(quantizer, "quantizer", quantizer) for quantizer in quantizers]
+    for part in [part for each in composed for part in getattr(each, "quantizers", (each,))]:
         reporter = getattr(part, "reporter", None)
         report = getattr(reporter, "quantizers", {}).get(part)
         if report is None:
