@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import logging
 import os
-import shlex
 import sys
 import textwrap
 import traceback
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +19,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import catalog, options
+from .arguments import KeyValue, Numbers, RecipeName, Size
+from .chatter import chatter, complain, status, writing
 from .errors import ArmRecipeError, LoweringError, nearest
-from .names import find_recipe, short_name, typed
+from .names import short_name, typed
+from .printing import plain, print_json, print_report, print_table, spelled, terminal_width
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from . import doctor
     from .partitioning import Verdicts
-    from .report import ExportReport, MethodReport
-
-SCHEMA_VERSION = 1
+    from .report import ExportReport
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _COMPLETE = "_ARM_RECIPES_COMPLETE"
@@ -58,109 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        status = cli.main(
+        code = cli.main(
             args=None if arguments is None else list(arguments),
             prog_name="arm-recipes",
             complete_var=_COMPLETE,
             standalone_mode=False,
         )
-        return status if isinstance(status, int) else 0
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; no file is left half-written")
+        complain("interrupted; no file is left half-written")
         return 130
     except ArmRecipeError as error:
-        _complain(f"error: {error}")
+        complain(f"error: {error}")
         return 2
     except _CompileFailure as failure:
-        _complain(_failure_text(failure))
+        complain(_failure_text(failure))
         return 1
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
         sys.stderr.close()
         return 0
 
 
-def _complain(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-# Types of arguments, and their completion
-
-if TYPE_CHECKING:
-    _ParamType = click.ParamType[Any]  # generic for type checkers, but not in every version of click
-else:
-    _ParamType = click.ParamType
-
-
-class _RecipeName(_ParamType):
-    name = "recipe"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> catalog.Recipe:
-        return value if isinstance(value, catalog.Recipe) else find_recipe(value)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        start = incomplete.lower().replace("_", "-")
-        names = [typed(recipe) for recipe in catalog.RECIPES]
-        return [CompletionItem(name) for name in names if name.startswith(start)]
-
-
-class _KeyValue(_ParamType):
-    """``key=value``, an option of the recipe that was named before."""
-
-    name = "key=value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        key, equals, text = value.partition("=")
-        if not equals or not key:
-            self.fail(f"{value!r} is no key=value, e.g. macs=256. `arm-recipes options RECIPE` lists the keys.")
-        return key.strip().replace("-", "_"), text
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        recipe = ctx.params.get("recipe")
-        if not isinstance(recipe, catalog.Recipe):
-            return []
-        key, equals, start = incomplete.partition("=")
-        with contextlib.suppress(ArmRecipeError):
-            infos = options.describe(recipe)
-            if not equals:
-                return [CompletionItem(f"{info.name}=", help=info.help) for info in infos if info.name.startswith(key)]
-            legal = [str(value) for info in infos if info.name == key for value in info.legal or ()]
-            return [CompletionItem(f"{key}={value}") for value in legal if value.startswith(start)]
-        return []
-
-
-class _Numbers(_ParamType):
-    """One number, or one per channel."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            numbers = [float(part) for part in value.split(",")]
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor numbers with commas between them, e.g. 0.485,0.456,0.406.")
-        return numbers[0] if len(numbers) == 1 else tuple(numbers)
-
-
-class _Size(_ParamType):
-    """Height and width."""
-
-    name = "HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        parts = value.lower().split("x")
-        if len(parts) > 2 or not all(part.isdigit() for part in parts):
-            self.fail(f"{value!r} is no size. Give height and width, e.g. 224x224, or one number for both.")
-        return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
-
-
-_RECIPE = _RecipeName()
+_RECIPE = RecipeName()
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -222,7 +139,7 @@ def list_recipes(as_json: bool) -> None:
     found = doctor.checks(run=False)
     rows = [(recipe, doctor.needs(found, recipe), doctor.readiness(found, recipe)) for recipe in catalog.RECIPES]
     if as_json:
-        _print_json(
+        print_json(
             recipes=[
                 {
                     "name": typed(recipe),
@@ -239,7 +156,7 @@ def list_recipes(as_json: bool) -> None:
             ]
         )
         return
-    _print_table(
+    print_table(
         ("RECIPE", "TARGET", "PRECISION", "NEEDS", "READY"),
         [
             (
@@ -268,14 +185,14 @@ def list_options(recipe: catalog.Recipe, as_json: bool) -> None:
     """
     infos = options.describe(recipe)
     if as_json:
-        _print_json(
+        print_json(
             recipe=typed(recipe),
             options=[
                 {
                     "name": info.name,
                     "type": info.type,
-                    "default": _plain(info.default),
-                    "legal": None if info.legal is None else [_plain(value) for value in info.legal],
+                    "default": plain(info.default),
+                    "legal": None if info.legal is None else [plain(value) for value in info.legal],
                     "help": info.help,
                 }
                 for info in infos
@@ -283,13 +200,13 @@ def list_options(recipe: catalog.Recipe, as_json: bool) -> None:
         )
         return
     click.echo(f"{typed(recipe)}: {recipe.target.name}, {recipe.precision.description}\n")
-    width = min(_width(), 100)
+    width = min(terminal_width(), 100)
     for info in infos:
-        default = "" if info.default is None or info.default == () else f", default {_spelled(info.default)}"
+        default = "" if info.default is None or info.default == () else f", default {spelled(info.default)}"
         click.echo(f"{info.name}  {info.type}{default}")
         lines = [info.help]
         if info.legal is not None and info.type != "bool":
-            lines.append(f"One of: {', '.join(_spelled(value) for value in info.legal)}")
+            lines.append(f"One of: {', '.join(spelled(value) for value in info.legal)}")
         for line in lines:
             click.echo(textwrap.fill(line, width, initial_indent="    ", subsequent_indent="    "))
 
@@ -307,15 +224,17 @@ def check_machine(as_json: bool) -> None:
     found = doctor.checks()
     bad = [check for check in found if not check.ok and check.wanted_by]
     if as_json:
-        _print_json(ok=not bad, checks=[check.to_json() for check in found])
+        print_json(ok=not bad, checks=[check.to_json() for check in found])
     else:
         rows = [(check.name, check.status, check.detail, _wanted(check)) for check in found]
-        _print_table(("TOOL", "STATUS", "DETAIL", "WANTED BY"), rows)
+        print_table(("TOOL", "STATUS", "DETAIL", "WANTED BY"), rows)
         actions = [(check.name, check.action) for check in found if check.action]
         if actions:
             click.echo()
         for name, action in actions:
-            click.echo(textwrap.fill(f"{name}: {action}", _width(), subsequent_indent="    ", break_on_hyphens=False))
+            click.echo(
+                textwrap.fill(f"{name}: {action}", terminal_width(), subsequent_indent="    ", break_on_hyphens=False)
+            )
     if bad:
         click.get_current_context().exit(1)
 
@@ -363,7 +282,7 @@ def print_completion(shell: str) -> None:
     "-o",
     "--option",
     "given",
-    type=_KeyValue(),
+    type=KeyValue(),
     multiple=True,
     help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
 )
@@ -396,9 +315,9 @@ def print_completion(shell: str) -> None:
     help="Data to calibrate on: a file or folder of tensors, arrays or images.",
 )
 @click.option("--max-samples", type=int, metavar="N", help="Calibrate on N samples at most. [default: 1000]")
-@click.option("--mean", type=_Numbers(), help="Subtracted from the pixels (0..1) of calibration images.")
-@click.option("--std", type=_Numbers(), help="By which the pixels are divided then.")
-@click.option("--size", type=_Size(), help="Stretch calibration images to this size. [default: the model's]")
+@click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of calibration images.")
+@click.option("--std", type=Numbers(), help="By which the pixels are divided then.")
+@click.option("--size", type=Size(), help="Stretch calibration images to this size. [default: the model's]")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the model's images. [default: NCHW]")
 @click.option("--bundle", is_flag=True, help="Write a .bpte too: the program with test inputs and expected outputs.")
 @click.option("--etrecord", is_flag=True, help="Write an ETRecord too, for executorch's Inspector.")
@@ -432,15 +351,15 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     # As much as can be wrong is found before torch is imported, and all of it before the long part.
     options.resolve(recipe, kwargs)
     files = _planned_files(model, recipe, how)
-    with _chatter(how["verbose"], how["log"]) as printed:
+    with chatter(how["verbose"], how["log"]) as printed:
         report, quantization = _export(model, recipe, kwargs, files, how, printed)
     if how["as_json"]:
         named = {kind: str(path) for kind, path in files.items()}
-        _print_json(files=named, report=report.to_dict(), quantization=quantization and quantization.to_dict())
+        print_json(files=named, report=report.to_dict(), quantization=quantization and quantization.to_dict())
         return
     if quantization is not None:
-        click.echo(quantization.text(max(_width(), 60)) + "\n")
-    _print_report(report, recipe, files)
+        click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
+    print_report(report, recipe, files)
 
 
 def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -519,7 +438,7 @@ def _export(
     how: dict[str, Any],
     printed: io.StringIO,
 ) -> tuple[ExportReport, Any]:
-    with _status("importing torch and executorch"), contextlib.redirect_stderr(printed):
+    with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
         from . import artifacts, models, partitioning, provider, quantization, report
         from .recipe_types import ArmRecipeType
@@ -530,9 +449,6 @@ def _export(
     with contextlib.ExitStack() as stack:
         if how["as_json"]:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        if not sys.stderr.isatty():
-            # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
-            stack.enter_context(contextlib.redirect_stderr(printed))
         loaded = models.load_model(model)
         inputs = loaded.example_inputs
         if how["inputs"]:
@@ -544,6 +460,9 @@ def _export(
                 f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
                 "--inputs FILE, or a function that gives a tuple of model and inputs."
             )
+        if not sys.stderr.isatty():
+            # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
+            stack.enter_context(contextlib.redirect_stderr(printed))
         with partitioning.watched() as verdicts, _failures(verdicts, printed):
             session = export(
                 loaded.model,
@@ -561,18 +480,10 @@ def _export(
             }
             for kind, write in writers.items():
                 if kind in files:
-                    with _writing(files[kind]):
+                    with writing(files[kind]):
                         write(session, files[kind])
         found = quantization.quantization_report(session) if how["quantization"] else None
     return report.export_report(session), found
-
-
-@contextlib.contextmanager
-def _writing(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArmRecipeError(f"{path}: it can't be written ({error.strerror or error}).") from error
 
 
 def _calibration(how: dict[str, Any]) -> Any:
@@ -620,208 +531,3 @@ def _failure_text(failure: _CompileFailure) -> str:
         f"error: the compile failed: {kind}{text}\n"
         "No .pte was written. --log FILE keeps all that was said, and the traceback."
     )
-
-
-# What others print
-
-
-@contextlib.contextmanager
-def _chatter(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
-    """Keep what libraries log, warn and print off the terminal: for `verbose` to standard error, else to the file
-    `log`, else away. Warnings of arm_recipes are shown at the end.
-
-    Yields:
-        A stream to print to, of which the end is kept.
-    """
-    streams: list[Any] = []
-    with contextlib.ExitStack() as stack:
-        if log is not None:
-            with _writing(log):
-                Path(log).parent.mkdir(parents=True, exist_ok=True)
-                streams.append(stack.enter_context(Path(log).open("w", encoding="utf-8")))
-        if verbose:
-            streams.append(sys.stderr)
-        tee = _Tee(streams)
-        handler = logging.StreamHandler(tee)
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        ours = logging.getLogger(__package__)
-        root = logging.getLogger()
-        root.addHandler(handler)
-        stack.callback(root.removeHandler, handler)
-        # Not the root's level: upstream has Vela print all it can where its own is INFO.
-        stack.callback(ours.setLevel, ours.level)
-        ours.setLevel(logging.DEBUG)
-        shown = stack.enter_context(_warnings_to(tee))
-        try:
-            yield tee
-        finally:
-            for text in dict.fromkeys(shown):
-                _complain(f"warning: {text}")
-
-
-class _Tee(io.StringIO):
-    """Writes to all `streams`, and remembers."""
-
-    def __init__(self, streams: Sequence[Any]) -> None:
-        super().__init__()
-        self._streams = streams
-
-    def write(self, text: str) -> int:
-        for stream in self._streams:
-            stream.write(text)
-        return super().write(text)
-
-
-@contextlib.contextmanager
-def _warnings_to(stream: Any) -> Iterator[list[str]]:
-    """Send others' warnings to a stream, and collect those of arm_recipes."""
-    ours: list[str] = []
-
-    def show(
-        message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
-    ) -> None:
-        here = Path(filename).is_relative_to(Path(__file__).parent) and category is UserWarning
-        if here or category.__module__.startswith(f"{__package__}."):
-            ours.append(str(message))
-        else:
-            stream.write(warnings.formatwarning(message, category, filename, lineno, line))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        warnings.showwarning = show
-        yield ours
-
-
-@contextlib.contextmanager
-def _status(text: str) -> Iterator[None]:
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(file=sys.stderr).status(text):
-        yield
-
-
-# Printing
-
-
-def _print_json(**content: Any) -> None:
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _spelled(value: Any) -> str:
-    """A value as -o takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return shlex.join(value) if isinstance(value, tuple) else str(value)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns
-
-
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: int = 0) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in header:
-        # What is read word by word may be broken, what is copied may not.
-        table.add_column(name, overflow="fold", no_wrap=name in ("RECIPE", "TARGET", "TOOL", "COUNT", "STATUS"))
-    for row in rows:
-        table.add_row(*row)
-    console = _console()
-    if indent:
-        from rich.padding import Padding
-
-        console.print(Padding(table, (0, 0, 0, indent)))
-    else:
-        console.print(table)
-
-
-def _print_report(report: ExportReport, recipe: catalog.Recipe, files: dict[str, Path]) -> None:
-    for method in report.methods:
-        _print_method(method, len(report.methods) > 1)
-    if report.vela_estimates:
-        click.echo("Vela's estimates of the delegated subgraphs (computed by the compiler, not measured):")
-        memories = list(dict.fromkeys(name for each in report.vela_estimates for name in each.memory_kib))
-        _print_table(
-            ("CYCLES", "TIME", "MACS", *(f"{name} (KiB)" for name in memories)),
-            [
-                (
-                    f"{each.cycles:,}",
-                    f"{each.milliseconds:.4g} ms at {each.clock_mhz:.0f} MHz",
-                    f"{each.macs:,}",
-                    *(f"{each.memory_kib.get(name, 0):,}" for name in memories),
-                )
-                for each in report.vela_estimates
-            ],
-            indent=2,
-        )
-        click.echo()
-    click.echo(f"{files['pte']}  {report.pte_bytes:,} bytes, {typed(recipe)}")
-    for kind, path in files.items():
-        if kind != "pte":
-            click.echo(f"{path}  {kind}")
-
-
-def _print_method(method: MethodReport, several: bool) -> None:
-    if several:
-        click.echo(f"Method {method.name}\n")
-    if method.calibration is not None:
-        samples = "sample" if method.calibration.samples == 1 else "samples"
-        click.echo(f"Calibrated on {method.calibration.samples} {samples}: {method.calibration.source}\n")
-    if method.delegates:
-        total = sum(each.operators for each in method.delegates)
-        graphs = "1 subgraph" if len(method.delegates) == 1 else f"{len(method.delegates)} subgraphs"
-        sizes = " + ".join(f"{each.payload_bytes:,}" for each in method.delegates)
-        backends = ", ".join(dict.fromkeys(each.backend for each in method.delegates))
-        click.echo(f"Delegated: {total} operators in {graphs} of {backends}, {sizes} bytes")
-        click.echo(_listed(f"{each.count} {_short(each.operator)}" for each in method.delegated))
-        click.echo()
-    if method.not_delegated:
-        click.echo(f"Not delegated: {sum(each.count for each in method.not_delegated)} operators")
-        rows = [
-            (str(each.count), _short(each.operator), each.reason or "not known", ", ".join(each.where) or "-")
-            for each in method.not_delegated
-        ]
-        columns = 4 if any(each.where for each in method.not_delegated) else 3
-        header = ("COUNT", "OPERATOR", "REASON", "IN MODULE")
-        _print_table(header[:columns], [row[:columns] for row in rows], indent=2)
-        click.echo()
-    if method.kernels:
-        click.echo("Kernels that the runtime must have, and the calls of each:")
-        click.echo(_listed(f"{each.count} {each.operator}" for each in method.kernels))
-    else:
-        click.echo("Kernels that the runtime must have: none")
-    memory = " + ".join(f"{size:,}" for size in method.planned_memory_bytes) or "0"
-    click.echo(f"\nMemory planned for activations outside of delegates: {memory} bytes\n")
-
-
-def _short(operator: str) -> str:
-    return operator.removeprefix("quantized_decomposed.")
-
-
-def _listed(words: Iterable[str]) -> str:
-    # The spaces within a word are kept together.
-    text = textwrap.fill(
-        ", ".join(word.replace(" ", "\0") for word in words),
-        min(_width(), 120),
-        initial_indent="  ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return text.replace("\0", " ")
