@@ -15,7 +15,6 @@ Importing the package alone loads neither torch nor executorch; the names below 
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from .lowering.calibrating import CalibrationWarning, calibration_summary
     from .lowering.quantized_io import quantized_io
     from .provider import ArmRecipeProvider, register
+    from .quantization import quantization_report
     from .recipe_types import ArmRecipeType
+    from .report import export_report
     from .session import export, vela_estimates
 
 __all__ = [
@@ -40,7 +41,9 @@ __all__ = [
     "__version__",
     "calibration_summary",
     "export",
+    "export_report",
     "load_calibration",
+    "quantization_report",
     "quantized_io",
     "register",
     "vela_estimates",
@@ -55,11 +58,13 @@ _MODULES = {
     "CalibrationWarning": "lowering.calibrating",
     "calibration_summary": "lowering.calibrating",
     "export": "session",
+    "export_report": "report",
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
     "ToolError": "errors",
     "load_calibration": "calibration",
+    "quantization_report": "quantization",
     "quantized_io": "lowering.quantized_io",
     "register": "provider",
     "vela_estimates": "session",
@@ -68,6 +73,9 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        # Costs more than all the rest of this module.
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("arm_recipes")
         except PackageNotFoundError:  # a source tree on the path, not installed

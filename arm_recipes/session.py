@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
-from . import vela
+from . import partitioning, vela
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
+from .kept import keep
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
@@ -111,7 +112,7 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
-        with _vela_to_log() as printed:
+        with _vela_to_log() as printed, partitioning.watched() as verdicts:
             try:
                 session.export()
             except RuntimeError as error:
@@ -121,6 +122,7 @@ def export(
                 raise
     for artifact in session.get_stage_artifacts().values():
         artifact.add_context(_VELA_PRINTED, printed.getvalue())
+    keep(session, models, verdicts)
     return session
 
 

@@ -1,4 +1,4 @@
-"""Write what is made from the catalog: docs/recipes.md, the README's table, and the enum's type stub.
+"""Write what is made from the catalog and the command: docs/recipes.md, docs/cli.md, the README's table, the type stub.
 
 python docs/generate.py            write
 python docs/generate.py --check    exit with status 1 if a file is stale
@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from arm_recipes import catalog, options
+import click
+
+from arm_recipes import catalog, cli, options
 from arm_recipes.catalog import Family, Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +78,84 @@ def recipes_page() -> str:
     return "\n".join(lines)
 
 
+# What is documented for executorch's script: in its --help, its test driver, and executorch's tutorials for Arm. Each
+# with what to give to arm-recipes; a line whose recipe the catalog lacks is left out.
+_SCRIPT = "python -m executorch.backends.arm.scripts.aot_arm_compiler"
+_SCRIPT_LINES = (
+    ("-m model.py -d -q", "export model.py -r ethosu-u55-int8"),
+    (
+        "-m model.py -d -q -t ethos-u85-256 --system_config=Ethos_U85_SYS_DRAM_Mid --memory_mode=Sram_Only",
+        "export model.py -r ethosu-u85-int8 -o system_config=Ethos_U85_SYS_DRAM_Mid -o memory_mode=Sram_Only",
+    ),
+    ("-m model.py -d -q -t ethos-u65-512", "export model.py -r ethosu-u65-int8 -o macs=512"),
+    (
+        "-m model.py -d -q -t ethos-u55-256 --config=./board.ini --system_config=Board --memory_mode=Flash",
+        "export model.py -r ethosu-u55-int8 -o macs=256 -o config_ini=./board.ini -o system_config=Board"
+        " -o memory_mode=Flash",
+    ),
+    ("-m model.py -d -q -t vgf -o simple_example.pte", "export model.py -r vgf-int8 --output simple_example.pte"),
+    ("-m model.py -d -t vgf -o build", "export model.py -r vgf-fp --output build"),
+    ("-m model.py -d -t TOSA-1.0+FP", "export model.py -r tosa-fp"),
+    ("-m model.py -d -q -t TOSA-1.0+INT --model_input input.pt", "export model.py -r tosa-int8 --inputs input.pt"),
+    (
+        "-m model.py -d -q -t TOSA-1.0+INT+int16 --calibration_data data",
+        "export model.py -r tosa-a16w8 --calibration data",
+    ),
+    (
+        "-m model.py -d -q -t ethos-u55-128 --bundleio --etrecord -i between -o out",
+        "export model.py -r ethosu-u55-int8 --bundle --etrecord --intermediates between --output out",
+    ),
+    ("-m model.py -d -q -t ethos-u55-128 --debug", "export model.py -r ethosu-u55-int8 -v --force"),
+    ("-m model.py -q -t cortex-m55", "export model.py -r cortex-m55-int8"),
+)
+
+_CLI_PAGE = """# The command
+
+Made by `python docs/generate.py` from the command itself, `arm_recipes/cli.py`. `python -m arm_recipes` is the same.
+
+Completion in the shell: `eval "$(arm-recipes completion bash)"`, likewise for zsh and fish.
+"""
+
+_SCRIPT_PAGE = """## From executorch's script
+
+Lines for the script, as they stand in its help, in its test driver and in executorch's tutorials, and below each what
+to give to `arm-recipes` instead; a test runs each. The .pte is the same, byte for byte. A file that was made for the
+script, with `ModelUnderTest` and `ModelInputs`, works as it is.
+"""
+
+_SCRIPT_NOTES = """What the script has and this command has not:
+
+- models by the names of executorch's examples (`-m mv2`), and pickled models (`-m model.pt`), which run any code: write
+  a file of two lines that makes the model, or save it with `torch.export.save`;
+- programs of which nothing is delegated (no `-d`): a recipe is for its target. Say `-o allow_no_delegation=true` where
+  nothing of a model can be delegated and that is wanted;
+- `--so_library`: load it in the model's file, with `torch.ops.load_library`;
+- `--non_strict_export`, `--enable_debug_mode`, `--direct_drive`;
+- the .bpte in the place of the .pte: it is written beside it.
+"""
+
+
+def _script_lines() -> Iterator[tuple[str, str]]:
+    for theirs, ours in _SCRIPT_LINES:
+        name = ours.split()[3].replace("-", "_").upper()
+        if name in catalog.BY_NAME:
+            yield f"{_SCRIPT} {theirs}", f"arm-recipes {ours}"
+
+
+def cli_page() -> str:
+    """docs/cli.md: the help of every command, and how to go over from executorch's script."""
+    lines = [_CLI_PAGE]
+    commands: dict[str, click.Command] = {"arm-recipes": cli.cli}
+    commands |= {f"arm-recipes {name}": command for name, command in cli.cli.commands.items()}
+    for name, command in commands.items():
+        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+        context.help_option_names = ["-h", "--help"]
+        lines += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
+    lines += [_SCRIPT_PAGE, "```sh"]
+    lines += ["\n\n".join(f"# {theirs}\n{ours}" for theirs, ours in _script_lines()), "```", "", _SCRIPT_NOTES]
+    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
+
+
 def readme() -> str:
     """README.md with the table of recipes put in anew."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -105,6 +185,7 @@ def stub() -> str:
 
 MADE = {
     "docs/recipes.md": recipes_page,
+    "docs/cli.md": cli_page,
     "README.md": readme,
     "arm_recipes/recipe_types.pyi": stub,
 }

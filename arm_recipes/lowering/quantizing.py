@@ -11,6 +11,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 from arm_recipes.calibration import load_calibration
 from arm_recipes.catalog import Recipe
 from arm_recipes.options import Options
+from arm_recipes.quantization import QuantizationRecorder
 
 from .calibrating import CalibrationWatch, watched_by
 from .checks import CapturedModelCheck
@@ -28,6 +29,10 @@ def quantization(
         CalibrationError: the calibration data is missing, empty or of an unknown kind.
     """
     check = CapturedModelCheck(recipe)
-    built = QuantizationRecipe(quantizers=[check, *quantizers], pre_prepare_passes=[check.note, *pre_prepare_passes])
+    built = QuantizationRecipe(
+        quantizers=[check, *quantizers],
+        pre_prepare_passes=[check.note, *pre_prepare_passes],
+        post_prepare_passes=[QuantizationRecorder(*quantizers)],
+    )
     data = [] if options.calibration is None else [load_calibration(options.calibration)]
     return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))

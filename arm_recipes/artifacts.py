@@ -1,0 +1,219 @@
+"""Files made of a session: the .pte, a bundle with test inputs, an ETRecord, and what the compilers had in between.
+
+All are written whole or not at all: to a temporary name in the same folder, which then takes the place of the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+import torch.utils._pytree as pytree
+from executorch.devtools import BundledProgram
+from executorch.devtools.backend_debug import get_delegation_info
+from executorch.devtools.bundled_program.config import MethodTestCase, MethodTestSuite
+from executorch.devtools.bundled_program.serialize import serialize_from_bundled_program_to_flatbuffer
+from executorch.exir.backend.backend_details import BackendDetails
+from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
+from executorch.exir.passes.quantize_io_pass import get_config_method_name
+from executorch.exir.schema import Double
+from executorch.exir.tensor import scalar_type_enum
+from executorch.export import ExportSession
+
+from .errors import LoweringError
+from .kept import exported_programs, from_context, partition_verdicts
+from .partitioning import Verdicts
+from .report import lowered_graphs
+
+_logger = logging.getLogger("arm_recipes.vela")
+
+
+def write_pte(session: ExportSession, path: Path) -> None:
+    """Write the program."""
+    write_whole(path, session.get_pte_buffer())
+
+
+def write_bundle(session: ExportSession, path: Path) -> None:
+    """Write the program with its example inputs, and the outputs that are expected of them: those of the quantized
+    module where there is one, as of the exported program; as integers where the program takes and gives those."""
+    inputs = from_context(session, "example_inputs")
+    suites = []
+    for method, program in exported_programs(session).items():
+        module = program.module(check_guards=False)
+        cases = []
+        for sample in inputs[method]:
+            with torch.no_grad():
+                outputs = pytree.tree_leaves(module(*sample))
+            cases.append(
+                MethodTestCase(
+                    inputs=_as_integers(session, method, "input", list(sample)),
+                    expected_outputs=_as_integers(session, method, "output", outputs),
+                )
+            )
+        suites.append(MethodTestSuite(method_name=method, test_cases=cases))
+    bundled = BundledProgram(session.get_executorch_program_manager(), suites)
+    write_whole(path, serialize_from_bundled_program_to_flatbuffer(bundled))
+
+
+def _as_integers(session: ExportSession, method: str, side: str, values: list[Any]) -> list[Any]:
+    """The values as a program with integer inputs and outputs takes and gives them. It says how in constant methods."""
+    constants = {
+        plan.name: plan.values[plan.outputs[0]].val
+        for plan in session.get_executorch_program().execution_plan
+        if not plan.inputs and len(plan.outputs) == 1
+    }
+    converted = list(values)
+    for index, value in enumerate(values):
+        names = [get_config_method_name(method, side, index, key) for key in ("scale", "zp", "quant_min", "quant_max")]
+        dtype = get_config_method_name(method, side, index, "dtype")
+        if dtype in constants:
+            scale, zero_point, least, greatest = (_number(constants[name]) for name in names)
+            steps = torch.round(value / scale) + zero_point
+            converted[index] = steps.clamp(least, greatest).to(_DTYPES[int(_number(constants[dtype]))])
+    return converted
+
+
+_DTYPES = {scalar_type_enum(dtype): dtype for dtype in (torch.int8, torch.uint8, torch.int16, torch.int32)}
+
+
+def _number(value: Any) -> float:
+    """What a constant method of a program returns."""
+    return float(value.double_val if isinstance(value, Double) else value.int_val)
+
+
+def write_etrecord(session: ExportSession, path: Path) -> None:
+    """Write the ETRecord of a session that was asked to keep one (generate_etrecord=True)."""
+    with replacing(path) as file:
+        session.get_etrecord().save(file)
+
+
+def write_intermediates(session: ExportSession, folder: Path) -> None:
+    """Write what a program went through, for a look at it or to report a bug with.
+
+    - ``METHOD.pt2``: the exported program before lowering, quantized where it is.
+    - ``METHOD.delegation.txt``: the operators inside and outside of delegates, and why the partitioner refused some.
+    - ``METHOD.0/``, ``METHOD.1/`` ...: one folder per delegate, with its payload, and what its compiler writes when it
+      is asked for its files: TOSA graphs, Vela's output, .vgf files.
+
+    Asking for these while the program is lowered would change the .pte, of which the folder's path would become a part,
+    and the delegates would overwrite each other's. So each delegate is compiled once more here.
+
+    Raises:
+        LoweringError: a delegate came out differently.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+        made = Path(beside) / "intermediates"
+        made.mkdir()
+        for method, program in exported_programs(session).items():
+            torch.export.save(program, made / f"{method}.pt2", pickle_protocol=5)
+        verdicts = partition_verdicts(session)
+        # Counted before the last stage, which puts nodes of its own into the graph.
+        delegation = from_context(session, "delegation_info_by_method") or {}
+        for method, graph in lowered_graphs(session).items():
+            text = _delegation(delegation.get(method) or get_delegation_info(graph), verdicts)
+            (made / f"{method}.delegation.txt").write_text(text, encoding="utf-8")
+            for index, (_, module, _) in enumerate(get_lowered_submodules(graph)):
+                _write_delegate(module, made / f"{method}.{index}")
+        _take_place(made, folder)
+
+
+def _write_delegate(module: LoweredBackendModule, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "payload.bin").write_bytes(module.processed_bytes)
+    backend = _backend(module.backend_id)
+    if backend is None or not any(spec.key == "tosa_spec" for spec in module.compile_specs):
+        return
+    # Vela's command line is split at spaces, so the compilers work in a folder without any.
+    with tempfile.TemporaryDirectory(prefix="arm_recipes_") as work, _printed_to_log():
+        specs = [*module.compile_specs, CompileSpec("debug_artifact_path", work.encode())]
+        again = backend.preprocess(copy.deepcopy(module.original_module), specs)
+        if again.processed_bytes != module.processed_bytes:
+            raise LoweringError(
+                f"{module.backend_id}: compiled once more for its intermediate files, the delegate came out different "
+                f"({len(again.processed_bytes)} bytes instead of {len(module.processed_bytes)}). Its compiler is not "
+                "deterministic; leave the intermediate files out."
+            )
+        shutil.copytree(work, folder, dirs_exist_ok=True)
+
+
+def _backend(name: str) -> type[BackendDetails] | None:
+    pending = list(BackendDetails.__subclasses__())
+    while pending:
+        backend: type[BackendDetails] = pending.pop()
+        if backend.__name__ == name:
+            return backend
+        pending += backend.__subclasses__()
+    return None
+
+
+@contextlib.contextmanager
+def _printed_to_log() -> Iterator[None]:
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        _logger.debug("%s", printed.getvalue().strip())
+
+
+def _delegation(info: Any, verdicts: tuple[Verdicts, ...]) -> str:
+    table = info.get_operator_delegation_dataframe().to_string(index=False)
+    lines = [info.get_summary().strip(), "", table, ""]
+    refused = [each for program in verdicts for each in program if not each.delegated]
+    lines += [f"{each.node} ({each.operator}): {each.reason or 'no reason given'}" for each in refused]
+    return "\n".join(lines) + "\n"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Its folder is made if it is not there."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` at the end of the context, and is removed if an exception ends it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    """The process's mask of permissions, which mkstemp is stricter than."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _take_place(made: Path, folder: Path) -> None:
+    """Put what is in the folder `made` into `folder`, whose other files stay."""
+    if not folder.exists():
+        made.rename(folder)
+        return
+    for path in sorted(made.rglob("*")):
+        place = folder / path.relative_to(made)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            path.replace(place)

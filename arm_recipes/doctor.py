@@ -1,0 +1,279 @@
+"""What of the machine the recipes need: one check per tool, and what to do where it is missing. No torch here.
+
+Nothing is imported to be found: versions come from the packages' metadata, and what is required is read there too, from
+arm_recipes' own requirements and those of executorch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from .catalog import RECIPES, Family, Recipe
+from .names import typed
+
+OK = "ok"
+OTHER = "other version"
+MISSING = "missing"
+BROKEN = "broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was found of one tool.
+
+    Attributes:
+        name: of the tool.
+        status: "ok"; "other version" than the required one; "missing"; or "broken", where it is there and does not run.
+        detail: the version, and what is wrong.
+        action: what to do; None where nothing is to be done.
+        wanted_by: names of the recipes that need it to export; none for what is only of use beyond that.
+    """
+
+    name: str
+    status: str
+    detail: str
+    action: str | None = None
+    wanted_by: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether recipes can be tried with it: another version may work, and is said to be another one."""
+        return self.status in (OK, OTHER)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "wanted_by": list(self.wanted_by)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tool:
+    """A Python package that recipes need.
+
+    Attributes:
+        name: for people.
+        distribution: what pip calls it.
+        module: what has to be importable.
+        families: that need it to export; None for all.
+        install: what to give to pip.
+    """
+
+    name: str
+    distribution: str
+    module: str
+    families: tuple[Family, ...] | None
+    install: str
+
+
+_ETHOS_U_EXTRA = "'executorch[ethos-u]'"
+_THROUGH_TOSA = (Family.ETHOS_U, Family.TOSA, Family.VGF)
+_CONVERTER = "model-converter"
+
+_TOOLS = (
+    _Tool(name="torch", distribution="torch", module="torch", families=None, install="torch"),
+    _Tool(name="executorch", distribution="executorch", module="executorch", families=None, install="executorch"),
+    _Tool(name="torchao", distribution="torchao", module="torchao", families=None, install="torchao"),
+    _Tool(
+        name="Vela",
+        distribution="ethos-u-vela",
+        module="ethosu",
+        families=(Family.ETHOS_U,),
+        install=_ETHOS_U_EXTRA,
+    ),
+    _Tool(
+        name="TOSA serializer",
+        distribution="tosa-tools",
+        module="tosa_serializer",
+        families=_THROUGH_TOSA,
+        install=_ETHOS_U_EXTRA,
+    ),
+    _Tool(
+        name="TOSA reference model",
+        distribution="tosa-tools",
+        module="tosa_reference_model",
+        families=(),
+        install=_ETHOS_U_EXTRA,
+    ),
+    _Tool(
+        name=_CONVERTER,
+        distribution="ai_ml_sdk_model_converter",
+        module="model_converter",
+        families=(Family.VGF,),
+        install="ai_ml_sdk_model_converter",
+    ),
+)
+
+
+def checks(*, run: bool = True) -> tuple[Check, ...]:
+    """Check all tools.
+
+    Args:
+        run: start those that are programs, to see whether they do (some tenths of a second); otherwise only look
+            whether they are there.
+    """
+    return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS))
+
+
+def readiness(found: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
+    """The checks of `found` that keep `recipe` from being exported here; none where it is ready."""
+    return tuple(check for check in found if not check.ok and typed(recipe) in check.wanted_by)
+
+
+def needs(found: Iterable[Check], recipe: Recipe) -> tuple[str, ...]:
+    """The tools that `recipe` needs beyond those that all recipes need."""
+    tools = {tool.name for tool in _TOOLS if tool.families is not None}
+    return tuple(check.name for check in found if check.name in tools and typed(recipe) in check.wanted_by)
+
+
+def _wanted_by(families: tuple[Family, ...] | None) -> tuple[str, ...]:
+    return tuple(typed(recipe) for recipe in RECIPES if families is None or recipe.family in families)
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    required = SpecifierSet(_metadata("arm_recipes").get("Requires-Python") or "")
+    check = Check(name="Python", status=OK, detail=f"{version} at {sys.prefix}", wanted_by=_wanted_by(None))
+    if required.contains(version):
+        return check
+    return replace(
+        check,
+        status=OTHER,
+        detail=f"{version}, and arm_recipes is for {required}",
+        action="Make a virtual environment with another Python.",
+    )
+
+
+def _glibc() -> Check:
+    """The C library against what the tools that come as binaries were built for."""
+    check = Check(name="glibc", status=OK, detail="", wanted_by=_wanted_by((Family.VGF,)))
+    library, version = platform.libc_ver()
+    if library != "glibc":
+        return replace(check, detail=f"not used here ({platform.system()})")
+    needed = {tool.distribution: _glibc_of(tool.distribution) for tool in _TOOLS if tool.name == _CONVERTER}
+    too_new = {name: least for name, least in needed.items() if least is not None and least > _numbers(version)}
+    for name, least in too_new.items():
+        return replace(
+            check,
+            status=BROKEN,
+            detail=f"{version}, and the installed {name} needs {'.'.join(map(str, least))}",
+            action=f"Install the version that arm_recipes asks for: pip install '{name}{_required(name)}'.",
+        )
+    known = [least for least in needed.values() if least]
+    return replace(check, detail=f"{version}, {'.'.join(map(str, max(known)))} is needed" if known else version)
+
+
+def _glibc_of(distribution: str) -> tuple[int, ...] | None:
+    """The least glibc that the wheel of an installed package is tagged for."""
+    try:
+        wheel = metadata.distribution(distribution).read_text("WHEEL") or ""
+    except metadata.PackageNotFoundError:
+        return None
+    tags = [(int(major), int(minor)) for major, minor in re.findall(r"manylinux_(\d+)_(\d+)_", wheel)]
+    return min(tags, default=None)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def _check(tool: _Tool, run: bool) -> Check:
+    check = Check(name=tool.name, status=OK, detail="", wanted_by=_wanted_by(tool.families))
+    required = _required(tool.distribution)
+    try:
+        version = metadata.version(tool.distribution)
+    except metadata.PackageNotFoundError:
+        version = None
+    if tool.name == _CONVERTER:
+        return _converter(check, tool, version, required, run)
+    if version is None or importlib.util.find_spec(tool.module) is None:
+        what = "not installed" if version is None else f"{version} is installed, without its module {tool.module}"
+        return replace(check, status=MISSING, detail=_with(what, required), action=_install(tool, required))
+    return _versioned(check, tool, version, required)
+
+
+def _versioned(check: Check, tool: _Tool, version: str, required: SpecifierSet) -> Check:
+    if required.contains(version, prereleases=True):
+        return replace(check, detail=version)
+    return replace(
+        check, status=OTHER, detail=f"{version}, and {required} is required", action=_install(tool, required)
+    )
+
+
+def _converter(check: Check, tool: _Tool, version: str | None, required: SpecifierSet, run: bool) -> Check:
+    path = find_model_converter()
+    if path is None:
+        action = f"{_install(tool, required)} Or set MODEL_CONVERTER_PATH to the executable."
+        return replace(
+            check, status=MISSING, detail=_with("neither on PATH nor beside Python", required), action=action
+        )
+    if run:
+        try:
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
+            said = (done.stdout + done.stderr).strip()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return replace(check, status=BROKEN, detail=f"{path}: {error}", action=_install(tool, required))
+        if done.returncode != 0:
+            last = (said.splitlines() or ["it says nothing"])[-1]
+            detail = f"{path} ends with status {done.returncode}: {last}"
+            return replace(check, status=BROKEN, detail=detail, action=_install(tool, required))
+    return replace(check, detail=path) if version is None else _versioned(check, tool, version, required)
+
+
+def find_model_converter() -> str | None:
+    """Where executorch would find the model-converter: MODEL_CONVERTER_PATH, PATH, or beside Python."""
+    given = os.environ.get("MODEL_CONVERTER_PATH")
+    if given and os.access(given, os.X_OK):
+        return given
+    places = (None, sysconfig.get_path("scripts"))
+    return next((found for place in places if (found := shutil.which(_CONVERTER, path=place))), None)
+
+
+def _with(what: str, required: SpecifierSet) -> str:
+    return f"{what} ({required} is required)" if str(required) else what
+
+
+def _install(tool: _Tool, required: SpecifierSet) -> str:
+    wanted = tool.install if tool.install.startswith("'") else f"'{tool.install}{required}'"
+    return f"Install it with: pip install {wanted}."
+
+
+@cache
+def _required(distribution: str) -> SpecifierSet:
+    """The versions of `distribution` that arm_recipes asks for, or else executorch; any where neither says."""
+    for asking in ("arm_recipes", "executorch"):
+        for text in _metadata(asking).get("Requires-Dist") or ():
+            requirement = _parsed(text)
+            if _folded(requirement.name) == _folded(distribution):
+                return requirement.specifier
+    return SpecifierSet()
+
+
+@cache
+def _parsed(text: str) -> Requirement:
+    return Requirement(text)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _metadata(distribution: str) -> dict[str, Any]:
+    try:
+        found = metadata.metadata(distribution)
+    except metadata.PackageNotFoundError:
+        return {}
+    return {"Requires-Python": found["Requires-Python"], "Requires-Dist": found.get_all("Requires-Dist")}

@@ -1,0 +1,43 @@
+"""What `export` keeps in a session beside the artifacts that the session itself has, and how to get at both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from executorch.export import ExportSession, StageType
+from torch.export import ExportedProgram
+
+from .partitioning import Verdicts
+
+_GIVEN = "arm_recipes.given"
+_VERDICTS = "arm_recipes.partition_verdicts"
+
+
+def keep(session: ExportSession, given: Mapping[str, Any], verdicts: list[Verdicts]) -> None:
+    """Keep the models that a session was given, and the partitioner's verdicts."""
+    for artifact in session.get_stage_artifacts().values():
+        artifact.add_context(_GIVEN, dict(given))
+        artifact.add_context(_VERDICTS, tuple(verdicts))
+
+
+def from_context(session: ExportSession, key: str) -> Any:
+    """An entry of the context that all artifacts of a session share; None where there is none."""
+    artifacts = list(session.get_stage_artifacts().values())
+    return artifacts[-1].get_context(key) if artifacts else None
+
+
+def partition_verdicts(session: ExportSession) -> tuple[Verdicts, ...]:
+    """What the partitioner decided about each program of a session from `arm_recipes.export`, in the order in which it
+    did. None for sessions from executorch's own `export`."""
+    return from_context(session, _VERDICTS) or ()
+
+
+def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:
+    """The program of each method before it was lowered, quantized where it is: exported by the session, or given to it
+    as it is."""
+    artifacts = session.get_stage_artifacts()
+    if StageType.TORCH_EXPORT in artifacts:
+        return dict(artifacts[StageType.TORCH_EXPORT].data)
+    given = from_context(session, _GIVEN) or {}
+    return {method: model for method, model in given.items() if isinstance(model, ExportedProgram)}
