@@ -123,7 +123,7 @@ class CalibrationWatch:
         if run.samples == 1 and not self._data:
             warnings.warn(
                 f"{self._recipe}: calibrated on one sample only, as the example inputs are all there is. The commonest "
-                "cause of bad accuracy: give representative data, e.g. get_recipe(..., calibration='folder/').",
+                "cause of bad accuracy: give representative data as `calibration`, e.g. a folder of samples.",
                 CalibrationWarning,
                 stacklevel=2,
             )

@@ -295,7 +295,7 @@ class TestCalibration:
         said = [str(warning.message) for warning in caught if warning.category is CalibrationWarning]
         assert said == [
             "ETHOSU_U55_INT8: calibrated on one sample only, as the example inputs are all there is. The commonest "
-            "cause of bad accuracy: give representative data, e.g. get_recipe(..., calibration='folder/')."
+            "cause of bad accuracy: give representative data as `calibration`, e.g. a folder of samples."
         ]
 
     def test_on_given_data_says_nothing(self) -> None:
