@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,13 +25,11 @@ from executorch.devtools.bundled_program.serialize import serialize_from_bundled
 from executorch.exir.backend.backend_details import BackendDetails
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
-from executorch.exir.passes.quantize_io_pass import get_config_method_name
-from executorch.exir.schema import Double
-from executorch.exir.tensor import scalar_type_enum
 from executorch.export import ExportSession
 
 from .errors import LoweringError
 from .kept import exported_programs, from_context, partition_verdicts
+from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .partitioning import Verdicts
 from .report import lowered_graphs
 
@@ -47,17 +45,19 @@ def write_bundle(session: ExportSession, path: Path) -> None:
     """Write the program with its example inputs, and the outputs that are expected of them: those of the quantized
     module where there is one, as of the exported program; as integers where the program takes and gives those."""
     inputs = from_context(session, "example_inputs")
+    integers = quantized_io(session)
     suites = []
     for method, program in exported_programs(session).items():
         module = program.module(check_guards=False)
+        io = integers.get(method, QuantizedIO({}, {}))
         cases = []
         for sample in inputs[method]:
             with torch.no_grad():
                 outputs = pytree.tree_leaves(module(*sample))
             cases.append(
                 MethodTestCase(
-                    inputs=_as_integers(session, method, "input", list(sample)),
-                    expected_outputs=_as_integers(session, method, "output", outputs),
+                    inputs=_as_integers(io.inputs, list(sample)),
+                    expected_outputs=_as_integers(io.outputs, outputs),
                 )
             )
         suites.append(MethodTestSuite(method_name=method, test_cases=cases))
@@ -65,30 +65,13 @@ def write_bundle(session: ExportSession, path: Path) -> None:
     write_whole(path, serialize_from_bundled_program_to_flatbuffer(bundled))
 
 
-def _as_integers(session: ExportSession, method: str, side: str, values: list[Any]) -> list[Any]:
-    """The values as a program with integer inputs and outputs takes and gives them. It says how in constant methods."""
-    constants = {
-        plan.name: plan.values[plan.outputs[0]].val
-        for plan in session.get_executorch_program().execution_plan
-        if not plan.inputs and len(plan.outputs) == 1
-    }
+def _as_integers(tensors: Mapping[int, QuantizedTensor], values: list[Any]) -> list[Any]:
+    """The values as a program with integer inputs and outputs takes and gives them."""
     converted = list(values)
-    for index, value in enumerate(values):
-        names = [get_config_method_name(method, side, index, key) for key in ("scale", "zp", "quant_min", "quant_max")]
-        dtype = get_config_method_name(method, side, index, "dtype")
-        if dtype in constants:
-            scale, zero_point, least, greatest = (_number(constants[name]) for name in names)
-            steps = torch.round(value / scale) + zero_point
-            converted[index] = steps.clamp(least, greatest).to(_DTYPES[int(_number(constants[dtype]))])
+    for index, at in tensors.items():
+        steps = torch.round(values[index] / at.scale) + at.zero_point
+        converted[index] = steps.clamp(at.quant_min, at.quant_max).to(getattr(torch, at.dtype))
     return converted
-
-
-_DTYPES = {scalar_type_enum(dtype): dtype for dtype in (torch.int8, torch.uint8, torch.int16, torch.int32)}
-
-
-def _number(value: Any) -> float:
-    """What a constant method of a program returns."""
-    return float(value.double_val if isinstance(value, Double) else value.int_val)
 
 
 def write_etrecord(session: ExportSession, path: Path) -> None:

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from executorch.exir.dialects.edge._ops import EdgeOpOverload
-from torch._ops import OpOverload
-from torch.fx import Node
+from .nodes import is_operator, module_path, operator_name, quantizes
 
 # The partitioner leaves these outside in silence.
 _BORDER = "Stands between the delegate and what computes in float."
@@ -123,28 +121,3 @@ def _brief(reason: str | None) -> str | None:
     if reason is None:
         return None
     return re.sub(r"<EdgeOpOverload: ([^>]+)>: schema = .*?\) -> (?:\([^)]*\)|\S+)", r"\1", reason)
-
-
-def is_operator(node: Node) -> bool:
-    """Whether the node computes something, as opposed to taking a part of a tuple or reserving memory."""
-    return isinstance(node.target, (EdgeOpOverload, OpOverload))
-
-
-def operator_name(node: Node) -> str:
-    """E.g. ``aten.topk``; the kind of node (``placeholder``) where it is no operator."""
-    if not is_operator(node):
-        return node.op
-    target = node.target._op if isinstance(node.target, EdgeOpOverload) else node.target
-    return str(target).removesuffix(".default")
-
-
-def quantizes(node: Node) -> bool:
-    """Whether the node is a quantize or dequantize operator."""
-    return is_operator(node) and "quantize_per_" in operator_name(node)
-
-
-def module_path(node: Node) -> str:
-    """Where in the user's model a node comes from, e.g. ``features.3.conv``."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values() if path]
-    return paths[-1].removeprefix("L__self___").removeprefix("L['self'].") if paths else ""

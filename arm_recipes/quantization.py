@@ -24,7 +24,7 @@ from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from .errors import ArmRecipeError
 from .kept import exported_programs
-from .partitioning import is_operator, module_path, operator_name, quantizes
+from .nodes import is_operator, module_path, operator_name, quantizes
 
 SCHEMA_VERSION = 1
 

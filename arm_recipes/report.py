@@ -15,7 +15,8 @@ from torch.fx import GraphModule
 
 from .kept import from_context, partition_verdicts
 from .lowering.calibrating import CalibrationSummary, calibration_summary
-from .partitioning import Verdicts, is_operator, module_path, operator_name
+from .nodes import is_operator, module_path, operator_name
+from .partitioning import Verdicts
 from .session import vela_estimates
 from .vela import Estimate
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from executorch.exir.backend.compile_spec_schema import CompileSpec
-from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
@@ -24,6 +22,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.catalog import Recipe
 from arm_recipes.errors import LoweringError, ModelError
+from arm_recipes.nodes import calls, is_operator, operator_name, quantizes, where
 
 
 class CapturedModelCheck(Quantizer):
@@ -110,10 +109,10 @@ class DelegationCheck:
             )
         operators = sorted(
             {
-                operator_name(node.target)
+                operator_name(node)
                 for method in manager.methods
                 for node in calls(manager.exported_program(method).graph_module)
-                if hasattr(node.target, "_op") and "quantize_" not in operator_name(node.target)
+                if is_operator(node) and not quantizes(node)
             }
         )
         problem = (
@@ -160,26 +159,6 @@ def _arguments(node: Node) -> dict[str, object]:
     return {**dict(zip((argument.name for argument in schema.arguments), node.args)), **node.kwargs}
 
 
-def calls(graph_module: GraphModule) -> Iterator[Node]:
-    for module in graph_module.modules():
-        if isinstance(module, GraphModule):
-            yield from (node for node in module.graph.nodes if node.op == "call_function")
-
-
-def operator_name(target: Any) -> str:
-    """E.g. ``aten.add.Tensor``. (The edge dialect's operators spell themselves with their whole schema.)"""
-    # torch's own operators have an _op too, which spells itself as an address.
-    return str(target._op if isinstance(target, EdgeOpOverload) else target)
-
-
-def where(node: Node) -> str:
-    """The operator, and the module of the user's model that it came from."""
-    operator = operator_name(node.target).removesuffix(".default")
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values() if path]
-    return f"{operator} of {paths[-1].removeprefix('L__self___')}" if paths else operator
-
-
 def dynamic_dimensions(program: ExportedProgram) -> dict[str, list[int]]:
     """The user's inputs that have sizes known only at run time, with the dimensions."""
     names = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT}
@@ -221,12 +200,7 @@ def _unquantized(recipe: Recipe, method: str) -> ModelError:
 
 def quantized(graph_module: GraphModule) -> bool:
     """Whether there are quantize or dequantize operators in it."""
-    return any(_quantizes(node) for node in calls(graph_module))
-
-
-def _quantizes(node: Node) -> bool:
-    namespace = getattr(node.target, "namespace", None)
-    return namespace in ("quantized_decomposed", "torchao") and "quantize" in str(node.target)
+    return any(map(quantizes, calls(graph_module)))
 
 
 def _delegates(graph_module: GraphModule) -> Iterator[LoweredBackendModule]:

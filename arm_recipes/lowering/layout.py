@@ -26,8 +26,9 @@ from torch.utils.hooks import RemovableHandle
 
 from arm_recipes.catalog import Recipe
 from arm_recipes.errors import LoweringError, ModelError
+from arm_recipes.nodes import calls, where
 
-from .checks import calls, dynamic_dimensions, refuse_dynamic, where
+from .checks import dynamic_dimensions, refuse_dynamic
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 _AXES = {"contiguous": "NCHW", "channels_last": "NHWC"}

@@ -19,8 +19,7 @@ from torch.fx.passes.infra.pass_base import PassResult
 
 from arm_recipes.catalog import Recipe
 from arm_recipes.errors import LoweringError
-
-from .checks import operator_name
+from arm_recipes.nodes import operator_name
 
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
 _QUANTIZE = exir_ops.edge.quantized_decomposed.quantize_per_tensor.default
@@ -146,11 +145,12 @@ class _IntegerIO:
     def _check(self, method: str, what: str, neighbours: list[Node], operator: Any) -> None:
         if [(node.target, node.args[5:6]) for node in neighbours] == [(operator, (_DTYPES[self._io_dtype],))]:
             return
-        found = ", ".join(operator_name(node.target) for node in neighbours) or "nothing"
+        found = ", ".join(map(operator_name, neighbours)) or "nothing"
+        wanted = f"{self._io_dtype} {operator._op._schema.name.split('::')[1]}"
         raise LoweringError(
             f"{self._recipe.name}: {what} of method {method!r} can't be {self._io_dtype}: it meets {found} and not one "
-            f"{self._io_dtype} {operator_name(operator).split('.')[1]}, so the model does not quantize it there. Leave "
-            "io_dtype out, or let the model's first and last operators be ones that the target quantizes."
+            f"{wanted}, so the model does not quantize it there. Leave io_dtype out, or let the model's first and last "
+            "operators be ones that the target quantizes."
         )
 
     def _add(self, method: str, side: str, index: int, figures: tuple[Any, ...]) -> None:

@@ -131,7 +131,7 @@ class TestDtype:
         with pytest.raises(LoweringError) as caught:
             export(program, export_recipe=ExportRecipe.get_recipe(ArmRecipeType.TOSA_INT8, io_dtype="int8"))
         assert str(caught.value) == (
-            "TOSA_INT8: output 0 of method 'forward' can't be int8: it meets aten.cumsum.default and not one int8 "
+            "TOSA_INT8: output 0 of method 'forward' can't be int8: it meets aten.cumsum and not one int8 "
             "dequantize_per_tensor, so the model does not quantize it there. Leave io_dtype out, or let the model's "
             "first and last operators be ones that the target quantizes."
         )

@@ -1,0 +1,48 @@
+"""Nodes of captured and lowered graphs: which compute, what they are called, where in the model they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
+from torch._ops import OpOverload
+from torch.fx import GraphModule, Node
+
+
+def calls(graph_module: GraphModule) -> Iterator[Node]:
+    """All that is called in the graph and in the graphs of its branches and loops, in order."""
+    for module in graph_module.modules():
+        if isinstance(module, GraphModule):
+            yield from (node for node in module.graph.nodes if node.op == "call_function")
+
+
+def is_operator(node: Node) -> bool:
+    """Whether the node computes something, as opposed to taking a part of a tuple or reserving memory."""
+    return isinstance(node.target, (EdgeOpOverload, OpOverload))
+
+
+def operator_name(node: Node) -> str:
+    """E.g. ``aten.topk`` or ``aten.add.Tensor``; the kind of node (``placeholder``) where it is no operator."""
+    if not is_operator(node):
+        return node.op
+    # The edge dialect's operators spell themselves with their whole schema.
+    target = node.target._op if isinstance(node.target, EdgeOpOverload) else node.target
+    return str(target).removesuffix(".default")
+
+
+def quantizes(node: Node) -> bool:
+    """Whether the node is a quantize or dequantize operator."""
+    return is_operator(node) and "quantize_per_" in operator_name(node)
+
+
+def module_path(node: Node) -> str:
+    """Where in the user's model a node comes from, e.g. ``features.3.conv``; empty where it is not known."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return paths[-1].removeprefix("L__self___").removeprefix("L['self'].") if paths else ""
+
+
+def where(node: Node) -> str:
+    """The operator, and the module that it comes from."""
+    path = module_path(node)
+    return f"{operator_name(node)} of {path}" if path else operator_name(node)
