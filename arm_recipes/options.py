@@ -400,7 +400,7 @@ class CortexMOptions(Options):
     )
     drop_unused_constants: bool = _option(
         BOOLEAN,
-        "Leave out constants that nothing uses and copies that change nothing; outputs stay the same.",
+        "Leave out constants that nothing uses and, as contiguous always does, copies that change nothing.",
         default=False,
     )
     allow_portable_fallback: bool = _option(

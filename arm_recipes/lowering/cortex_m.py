@@ -25,7 +25,7 @@ from .layout import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs
 from .portable import PortableCheck, QuantizerVerdicts
 from .quantized_io import integer_io
 from .quantizing import quantization
-from .unused import DropUnused
+from .unused import DropCopies, DropUnusedConstants
 
 
 def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
@@ -40,10 +40,15 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
     )
     before_calibration, after_calibration = calibrate_in_layout(options.io_layout)
 
+    tidy: list[PassType] = []
+    if options.drop_unused_constants or options.io_layout == "contiguous":
+        tidy.append(DropCopies())  # not with channels_last alone, whose bytes are the script's
+    if options.drop_unused_constants:
+        tidy.append(DropUnusedConstants())
+
     def lower(manager: EdgeProgramManager) -> dict[str, list[PassType]]:
-        drop: list[PassType] = [DropUnused()] if options.drop_unused_constants else []
         return {
-            method: [_Lowered(_lower(recipe, config, method, manager.exported_program(method))), *drop]
+            method: [_Lowered(_lower(recipe, config, method, manager.exported_program(method))), *tidy]
             for method in manager.methods
         }
 

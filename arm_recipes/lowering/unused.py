@@ -13,11 +13,8 @@ _CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 _CLONES = (exir_ops.edge.aten.clone.default, exir_ops.edge.dim_order_ops._clone_dim_order.default)
 
 
-class DropUnused(ExportedProgramPassBase):
-    """Removes copies that change nothing, such as dropout leaves, and constants that no operator reads.
-
-    Outputs stay the same. The dicts of the program's tensors are made anew: earlier stages' programs share the old.
-    """
+class DropCopies(ExportedProgramPassBase):
+    """Removes copies that change nothing, such as dropout leaves in eval mode. Outputs stay the same."""
 
     def call(self, exported_program: ExportedProgram) -> ExportedProgramPassResult:
         graph = exported_program.graph
@@ -26,7 +23,19 @@ class DropUnused(ExportedProgramPassBase):
             if node.target in _CLONES and _changes_nothing(node, mutated):
                 node.replace_all_uses_with(node.all_input_nodes[0])
                 graph.erase_node(node)
+        exported_program.graph_module.recompile()
+        return ExportedProgramPassResult(exported_program, modified=True)
 
+
+class DropUnusedConstants(ExportedProgramPassBase):
+    """Removes constants that no operator reads.
+
+    Outputs stay the same. The dicts of the program's tensors are made anew: earlier stages' programs share the old.
+    """
+
+    def call(self, exported_program: ExportedProgram) -> ExportedProgramPassResult:
+        graph = exported_program.graph
+        mutated = _mutated(exported_program.graph_signature)
         unread = {node.name for node in graph.find_nodes(op="placeholder") if not node.users} - mutated
         specs = [
             spec
