@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .quantization import quantization_report
     from .recipe_types import ArmRecipeType
     from .report import export_report
+    from .retargeting import retarget
     from .session import export, vela_estimates
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "quantization_report",
     "quantized_io",
     "register",
+    "retarget",
     "vela_estimates",
 ]
 
@@ -67,6 +69,7 @@ _MODULES = {
     "quantization_report": "quantization",
     "quantized_io": "lowering.quantized_io",
     "register": "provider",
+    "retarget": "retargeting",
     "vela_estimates": "session",
 }
 
