@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .report import export_report
     from .retargeting import retarget
     from .session import export, vela_estimates
+    from .sweep_result import SweepResult
+    from .sweeping import sweep
 
 __all__ = [
     "ArmRecipeError",
@@ -38,6 +40,7 @@ __all__ = [
     "LoweringError",
     "ModelError",
     "OptionError",
+    "SweepResult",
     "ToolError",
     "__version__",
     "calibration_summary",
@@ -48,6 +51,7 @@ __all__ = [
     "quantized_io",
     "register",
     "retarget",
+    "sweep",
     "vela_estimates",
 ]
 
@@ -70,6 +74,8 @@ _MODULES = {
     "quantized_io": "lowering.quantized_io",
     "register": "provider",
     "retarget": "retargeting",
+    "sweep": "sweeping",
+    "SweepResult": "sweep_result",
     "vela_estimates": "session",
 }
 

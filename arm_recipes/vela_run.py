@@ -8,6 +8,7 @@ import csv
 import hashlib
 import importlib.util
 import io
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -88,6 +89,12 @@ def outline(graphs: Sequence[bytes], flags: Sequence[str]) -> tuple[Outline, ...
     """
     made = (compile_graph(graph, flags) for graph in graphs)
     return tuple(Outline(len(each.payload), hashlib.sha256(each.payload).digest(), each.summary) for each in made)
+
+
+def start_worker() -> None:
+    """Prepare a worker process: Ctrl-C in a terminal goes to all processes, and is for the main one to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _upstream()
 
 
 def _upstream() -> ModuleType:
