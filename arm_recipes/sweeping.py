@@ -119,9 +119,9 @@ def sweep(
         graphs = {lowering: program.digest() for lowering, program in lowered.items()}
         sweeping.start(graphs, tasks, skipped)
         for task in tasks:
-            error = errors.get(lowerings[task.recipe.name])
-            if error is not None:
-                sweeping.add(dataclasses.replace(task.point, error=f"lowering failed: {error}"))
+            failure = errors.get(lowerings[task.recipe.name])
+            if failure is not None:
+                sweeping.add(dataclasses.replace(task.point, error=f"lowering failed: {failure}"))
         left = [task for task in tasks if task.point.key not in sweeping.found]
         with shown(sys.stderr.isatty() if progress is None else progress) as bars:
             advance = bars.count("vela", len(left))

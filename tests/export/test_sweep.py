@@ -191,7 +191,7 @@ class _Before(Executor):
 
 def test_a_killed_worker_loses_no_point() -> None:
     model, inputs = models.conv_net()
-    killed = []
+    killed: list[int | None] = []
 
     def kill_one() -> None:
         while not killed:

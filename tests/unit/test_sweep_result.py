@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from arm_recipes import ArmRecipeError, SweepResult
 from arm_recipes.sweep_result import Figures, Point, Skipped, figures_of, with_pareto
 
 
-def _point(milliseconds: float | None, sram: float = 0, flash: float = 0, **how: object) -> Point:
+def _point(milliseconds: float | None, sram: float = 0, flash: float = 0, **how: Any) -> Point:
     figures = None
     if milliseconds is not None:
         fields: dict[str, float] = dict.fromkeys((field.name for field in dataclasses.fields(Figures)), 1)
