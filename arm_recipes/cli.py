@@ -585,6 +585,9 @@ _NO_POINT_FITS = 3
 @click.option("--export-best", type=click.Path(dir_okay=False), metavar="FILE", help="Write the chosen point's .pte.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write a table of all points.")
 @click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page: plot and table."
+)
+@click.option(
     "--resume",
     type=click.Path(dir_okay=False),
     metavar="FILE",
@@ -610,8 +613,8 @@ def sweep_model(
     Exit status: 1 where every point failed, 3 where no point fits the limits.
     """
     kwargs = _sweep_options(recipes, given, how)
-    written = [Path(name).expanduser() for name in (how["export_best"], how["csv_file"]) if name is not None]
-    there = [path for path in written if path.exists()]
+    planned = [Path(name).expanduser() for name in (how["export_best"], how["csv_file"], how["html_file"]) if name]
+    there = [path for path in planned if path.exists()]
     if there and not how["force"]:
         raise ArmRecipeError(
             f"{', '.join(map(str, there))}: already there. Give --force to overwrite, or another name."
@@ -620,21 +623,20 @@ def sweep_model(
         result = _sweep(model, recipes, kwargs, how, printed)
         limits = {name: how[name] for name in ("max_sram", "max_flash", "max_latency_ms")}
         best = result.best(**limits)
-        if best is not None and how["export_best"] is not None and not result.interrupted:
-            from .artifacts import write_whole
-
-            with writing(how["export_best"]), _failures([], printed):
-                write_whole(Path(how["export_best"]).expanduser(), result.program(best).get_pte_buffer())
-        if how["csv_file"] is not None:
-            from .artifacts import write_whole
-
-            with writing(how["csv_file"]):
-                write_whole(Path(how["csv_file"]).expanduser(), result.to_csv().encode())
+        files: dict[str, Callable[[], bytes]] = {}
+        if best is not None and not result.interrupted:
+            files["export_best"] = lambda: result.program(best).get_pte_buffer()
+        files["csv_file"] = lambda: result.to_csv().encode()
+        files["html_file"] = lambda: result.to_html(short_name(model)).encode()
+        written = []
+        for option, content in files.items():
+            if how[option]:
+                written.append(Path(how[option]).expanduser())
+                _write(written[-1], content, printed)
     if how["as_json"]:
         click.echo(result.to_json())
     else:
-        files = [] if result.interrupted else written
-        print_sweep(result, best, limited=any(limit is not None for limit in limits.values()), files=files)
+        print_sweep(result, best, limited=any(limit is not None for limit in limits.values()), files=written)
     if result.interrupted:
         raise click.Abort
     if not result.done:
@@ -644,6 +646,13 @@ def sweep_model(
         least = min(point.figures.sram_kib for point in result.done if point.figures is not None)
         complain(f"error: no point fits the limits. The least peak SRAM of all points is {least:,} KiB.")
         click.get_current_context().exit(_NO_POINT_FITS)
+
+
+def _write(path: Path, content: Callable[[], bytes], printed: io.StringIO) -> None:
+    from .artifacts import write_whole
+
+    with writing(path), _failures([], printed):
+        write_whole(path, content())
 
 
 _AXES = ("macs", "system_config", "memory_mode", "optimise")

@@ -68,6 +68,32 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A layer of the compiled network, by Vela's estimate.
+
+    Attributes:
+        subgraph: number of the delegate it is in.
+        operator: Vela's name of its kind, e.g. ``Conv2D``.
+        name: of the tensor it makes, in the TOSA graph.
+        cycles: that it takes.
+        npu_cycles: in which the NPU computes.
+        sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
+        macs: its multiply-accumulates.
+    """
+
+    subgraph: int
+    operator: str
+    name: str
+    cycles: int
+    npu_cycles: int
+    sram_access_cycles: int
+    dram_access_cycles: int
+    on_chip_flash_access_cycles: int
+    off_chip_flash_access_cycles: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Point:
     """A configuration, and what became of it.
 
@@ -77,6 +103,7 @@ class Point:
         figures: None where it failed.
         error: why it failed; None where it did not.
         pareto: whether no other point of the sweep is faster with as little SRAM, or needs less SRAM as fast.
+        layers: of the compiled network, in Vela's order; of several subgraphs one after the other.
     """
 
     recipe: str
@@ -87,6 +114,7 @@ class Point:
     figures: Figures | None = None
     error: str | None = None
     pareto: bool = False
+    layers: tuple[Layer, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -209,11 +237,25 @@ class SweepResult:
             "settings": dict(self.settings),
             "interrupted": self.interrupted,
             "skipped": [dataclasses.asdict(each) for each in self.skipped],
-            "points": [dataclasses.asdict(each) for each in self.points],
+            "layer_columns": _LAYER_COLUMNS,
+            "points": [
+                {**dataclasses.asdict(each), "layers": [list(dataclasses.astuple(layer)) for layer in each.layers]}
+                for each in self.points
+            ],
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2)
+        """JSON with a line per point, of which there may be many. Layers are rows of `layer_columns`."""
+        content = self.to_dict()
+        points = content.pop("points")
+        lines = ",\n".join(json.dumps(point, separators=(",", ":")) for point in points)
+        return f'{json.dumps(content, indent=2)[:-2]},\n  "points": [\n{lines}\n]}}'
+
+    def to_html(self, title: str = "Sweep") -> str:
+        """A page with a plot, a table and the layers of each point, in one file that needs no network."""
+        from .pages import sweep_page
+
+        return sweep_page(self, title)
 
     @classmethod
     def from_json(cls, text: str) -> SweepResult:
@@ -231,7 +273,13 @@ class SweepResult:
                 )
             return cls(
                 points=tuple(
-                    Point(**{**each, "figures": Figures(**each["figures"]) if each["figures"] else None})
+                    Point(
+                        **{
+                            **each,
+                            "figures": Figures(**each["figures"]) if each["figures"] else None,
+                            "layers": tuple(Layer(*layer) for layer in each["layers"]),
+                        }
+                    )
                     for each in content["points"]
                 ),
                 skipped=tuple(Skipped(**each) for each in content["skipped"]),
@@ -269,13 +317,13 @@ class SweepResult:
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
         for point in self.points:
-            row = {name: value for name, value in dataclasses.asdict(point).items() if name != "figures"}
+            row = {name: value for name, value in dataclasses.asdict(point).items() if name in _columns()}
             rows.append(row | (dataclasses.asdict(point.figures) if point.figures else {}))
         return rows
 
 
 def _columns() -> list[str]:
-    before = [field.name for field in dataclasses.fields(Point) if field.name not in ("figures", "error")]
+    before = [field.name for field in dataclasses.fields(Point) if field.name not in ("figures", "error", "layers")]
     return [*before, *(field.name for field in dataclasses.fields(Figures)), "error"]
 
 
@@ -287,6 +335,23 @@ def _by_latency(point: Point) -> tuple[float, ...]:
 def _by_sram(point: Point) -> tuple[float, ...]:
     assert point.figures is not None
     return (point.figures.sram_kib, point.figures.milliseconds, point.figures.pte_bytes)
+
+
+_LAYER_COLUMNS = [field.name for field in dataclasses.fields(Layer)]
+
+
+def layers_of(tables: Sequence[Sequence[Mapping[str, str]]]) -> tuple[Layer, ...]:
+    """The layers of a point.
+
+    Args:
+        tables: Vela's table of layers for each subgraph, by the column names of its CSV file.
+    """
+
+    def layer(subgraph: int, row: Mapping[str, str]) -> Layer:
+        columns = ("Op Cycles", "NPU", "SRAM AC", "DRAM AC", "OnFlash AC", "OffFlash AC", "MAC Count")
+        return Layer(subgraph, row["NNG Operator"], row["Name"], *(int(float(row[column])) for column in columns))
+
+    return tuple(layer(index, row) for index, rows in enumerate(tables) for row in rows)
 
 
 def figures_of(summaries: Sequence[Mapping[str, str]], macs: int, pte_bytes: int) -> Figures:

@@ -33,11 +33,13 @@ class Compiled:
     Attributes:
         payload: what the .pte holds for the delegate.
         summary: Vela's summary table, by the column names of its CSV file.
+        layers: its table of layers, likewise; empty without the flag that asks for it.
         printed: all that Vela printed.
     """
 
     payload: bytes
     summary: dict[str, str]
+    layers: tuple[dict[str, str], ...]
     printed: str
 
 
@@ -49,11 +51,13 @@ class Outline:
         payload_bytes: the payload's size.
         payload_digest: its SHA-256.
         summary: as in `Compiled`.
+        layers: likewise.
     """
 
     payload_bytes: int
     payload_digest: bytes
     summary: dict[str, str]
+    layers: tuple[dict[str, str], ...]
 
 
 def compile_graph(graph: bytes, flags: Sequence[str]) -> Compiled:
@@ -78,7 +82,9 @@ def compile_graph(graph: bytes, flags: Sequence[str]) -> Compiled:
             raise VelaFailure(_reason(error, printed.getvalue())) from error
         finally:
             sys.setrecursionlimit(limit)
-        return Compiled(result.processed_bytes, _summary(Path(folder)), printed.getvalue())
+        (summary,) = _rows(Path(folder), "*_summary_*.csv")
+        layers = _rows(Path(folder), "*_per-layer.csv")
+        return Compiled(result.processed_bytes, summary, tuple(layers), printed.getvalue())
 
 
 def outline(graphs: Sequence[bytes], flags: Sequence[str]) -> tuple[Outline, ...]:
@@ -87,8 +93,11 @@ def outline(graphs: Sequence[bytes], flags: Sequence[str]) -> tuple[Outline, ...
     Raises:
         VelaFailure: as `compile_graph`.
     """
-    made = (compile_graph(graph, flags) for graph in graphs)
-    return tuple(Outline(len(each.payload), hashlib.sha256(each.payload).digest(), each.summary) for each in made)
+    # A flag for what Vela reports, which has no part in what it makes.
+    made = (compile_graph(graph, [*flags, "--verbose-performance"]) for graph in graphs)
+    return tuple(
+        Outline(len(each.payload), hashlib.sha256(each.payload).digest(), each.summary, each.layers) for each in made
+    )
 
 
 def start_worker() -> None:
@@ -118,11 +127,12 @@ def _upstream() -> ModuleType:
     return module
 
 
-def _summary(folder: Path) -> dict[str, str]:
-    (file,) = folder.rglob("*_summary_*.csv")
-    with file.open(encoding="utf-8", newline="") as lines:
-        (row,) = csv.DictReader(lines)
-    return row
+def _rows(folder: Path, pattern: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = []
+    for file in folder.rglob(pattern):
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows += csv.DictReader(lines)
+    return rows
 
 
 def _reason(error: BaseException, printed: str) -> str:

@@ -33,7 +33,8 @@ def _run(line: str) -> int:
 
 
 def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = f"sweep model.py:net -r ethosu-u55-int8 {_FEW} --csv all.csv --resume all.json --export-best best.pte"
+    files = "--csv all.csv --resume all.json --export-best best.pte --html all.html"
+    line = f"sweep model.py:net -r ethosu-u55-int8 {_FEW} {files}"
     assert _run(line) == 0
     printed = capsys.readouterr().out
     assert "4 configurations estimated, 0 failed, 0 left out as not legal" in printed
@@ -45,6 +46,7 @@ def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[st
     assert f"-r ethosu-u55-int8 {options}" in printed
     assert (folder / "best.pte").stat().st_size == best.figures.pte_bytes
     assert len(list(csv.DictReader((folder / "all.csv").open()))) == 4
+    assert "<title>net</title>" in (folder / "all.html").read_text()
 
     # The line that is printed makes the same program.
     assert _run(f"export model.py:net -r ethosu-u55-int8 {options} --output fresh.pte") == 0
@@ -52,7 +54,7 @@ def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
 
     assert _run(line) == 2
-    assert "best.pte, all.csv: already there. Give --force" in capsys.readouterr().err
+    assert "best.pte, all.csv, all.html: already there. Give --force" in capsys.readouterr().err
 
     assert _run(f"sweep model.py:net -r ethosu-u55-int8 {_FEW} --resume all.json --json --max-sram 0.001") == 3
     captured = capsys.readouterr()
