@@ -594,6 +594,7 @@ _NO_POINT_FITS = 3
     help="Keep the results in this JSON file, and take from it what is done.",
 )
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes that run Vela. [default: one per core]")
+@click.option("--dask", metavar="ADDRESS", help="Run Vela on the workers of this dask.distributed scheduler instead.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @_JSON
 @click.option("-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error.")
@@ -667,6 +668,8 @@ def _sweep_options(
     for key, _ in given:
         if key in _AXES:
             raise click.UsageError(f"-o {key}: give --{key.replace('_', '-')}, which takes several values.")
+    if how["dask"] and how["workers"]:
+        raise click.UsageError("--dask and --workers are both given. Leave one out: a cluster has its own workers.")
     kwargs = _recipe_options(recipes[0], given)
     _check_together(recipes[0], kwargs, how)
     return kwargs
@@ -677,12 +680,14 @@ def _sweep(
 ) -> SweepResult:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         from . import partitioning
+        from .clusters import dask_executor
         from .recipe_types import ArmRecipeType
         from .sweeping import sweep
 
     with contextlib.ExitStack() as stack:
         if how["as_json"]:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        executor = stack.enter_context(dask_executor(how["dask"])) if how["dask"] else None
         module, inputs = _loaded(model, how)
         if not sys.stderr.isatty():
             stack.enter_context(contextlib.redirect_stderr(printed))
@@ -694,6 +699,7 @@ def _sweep(
                 calibration=_calibration(how),
                 resume=how["resume"],
                 workers=how["workers"],
+                executor=executor,
                 **{axis: how[axis] for axis in _AXES},
                 **kwargs,
             )

@@ -74,7 +74,7 @@ class Layer:
     Attributes:
         subgraph: number of the delegate it is in.
         operator: Vela's name of its kind, e.g. ``Conv2D``.
-        name: of the tensor it makes, in the TOSA graph.
+        name: of the tensor it makes, in the TOSA graph; empty where Vela made the tensor.
         cycles: that it takes.
         npu_cycles: in which the NPU computes.
         sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
@@ -349,7 +349,9 @@ def layers_of(tables: Sequence[Sequence[Mapping[str, str]]]) -> tuple[Layer, ...
 
     def layer(subgraph: int, row: Mapping[str, str]) -> Layer:
         columns = ("Op Cycles", "NPU", "SRAM AC", "DRAM AC", "OnFlash AC", "OffFlash AC", "MAC Count")
-        return Layer(subgraph, row["NNG Operator"], row["Name"], *(int(float(row[column])) for column in columns))
+        # Vela numbers its own tensors, and goes on from run to run.
+        name = "" if row["Name"].startswith("#") else row["Name"]
+        return Layer(subgraph, row["NNG Operator"], name, *(int(float(row[column])) for column in columns))
 
     return tuple(layer(index, row) for index, rows in enumerate(tables) for row in rows)
 

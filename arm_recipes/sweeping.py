@@ -12,9 +12,9 @@ import os
 import sys
 import time
 import types
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,9 @@ from .vela_run import Outline, VelaFailure, outline, start_worker
 ALL = "all"
 
 _SECONDS_BETWEEN_SAVES = 5.0
+
+# Points that are handed to an executor and not done. Each takes its graphs along, megabytes of weights.
+_AT_A_TIME = 64
 
 
 def sweep(
@@ -409,32 +412,38 @@ def _submitted(
 ) -> Iterator[tuple[_Task, _Outcome | None]]:
     """None where the executor broke down."""
     futures: dict[Future[tuple[Outline, ...]], tuple[_Task, tuple[bytes, ...]]] = {}
-    late = []
+    waiting = deque(tasks)
     try:
-        with _hidden_main():
-            for task in tasks:
+        while waiting or futures:
+            while waiting and len(futures) < _AT_A_TIME:
+                task = waiting.popleft()
                 program = lowered(task)
                 graphs = tuple(dict.fromkeys(program.graphs))
                 flags = vela_flags(program.spec(task.recipe, task.configuration))
                 try:
-                    futures[executor.submit(outline, graphs, flags)] = (task, graphs)
+                    with _hidden_main():
+                        future = executor.submit(outline, graphs, flags)
                 except BrokenExecutor:
-                    late.append(task)
-        for future in as_completed(futures):
-            task, graphs = futures[future]
-            try:
-                yield task, dict(zip(graphs, future.result()))
-            except VelaFailure as failure:
-                yield task, str(failure)
-            except BrokenExecutor:
-                yield task, None
-            except Exception as error:  # whatever an executor of someone else's raises
-                yield task, f"{type(error).__name__}: {error}"
-        for task in late:
-            yield task, None
+                    yield task, None
+                else:
+                    futures[future] = (task, graphs)
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                task, graphs = futures.pop(future)
+                yield task, _outcome(future, graphs)
     finally:
         for future in futures:
             future.cancel()
+
+
+def _outcome(future: Future[tuple[Outline, ...]], graphs: tuple[bytes, ...]) -> _Outcome | None:
+    try:
+        return dict(zip(graphs, future.result()))
+    except VelaFailure as failure:
+        return str(failure)
+    except BrokenExecutor:
+        return None
+    except Exception as error:  # whatever an executor of someone else's raises
+        return f"{type(error).__name__}: {error}"
 
 
 def _cores() -> int:

@@ -75,6 +75,7 @@ def test_nothing_to_estimate(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ("-r ethosu-u55-int8 --macs many", "'many' is neither 'all' nor numbers with commas between them"),
         ("-r ethosu-u55-int8 --memory-mode Sram_Onyl", "Did you mean 'Sram_Only'?"),
         ("-r ethosu-u55-int8 -o mac=128", "Did you mean 'macs'?"),
+        ("-r ethosu-u55-int8 --dask tcp://host:8786 --workers 2", "--dask and --workers are both given."),
         ("-r ethosu-u55-int8 --size 3", "--size: only of use with --calibration."),
     ],
 )

@@ -128,6 +128,17 @@ def test_without_pandas() -> None:
     assert "to_dataframe needs pandas" in done.stdout
 
 
+def test_without_dask() -> None:
+    code = (
+        "import sys; sys.modules['distributed'] = None; from arm_recipes import ToolError\n"
+        "from arm_recipes.clusters import dask_executor\n"
+        "try: dask_executor('tcp://host:8786').__enter__()\n"
+        "except ToolError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'arm_recipes[dask]'" in done.stdout
+
+
 def test_a_result_from_a_file_makes_no_programs() -> None:
     with pytest.raises(ArmRecipeError, match="it was read from a file"):
         _RESULT.program(_RESULT.points[0])
