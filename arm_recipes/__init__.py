@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from .quantization import quantization_report
     from .recipe_types import ArmRecipeType
     from .report import export_report
+    from .retargeting import retarget
     from .session import export, vela_estimates
+    from .sweep_result import SweepResult
+    from .sweeping import sweep
 
 __all__ = [
     "ArmRecipeError",
@@ -37,6 +40,7 @@ __all__ = [
     "LoweringError",
     "ModelError",
     "OptionError",
+    "SweepResult",
     "ToolError",
     "__version__",
     "calibration_summary",
@@ -46,6 +50,8 @@ __all__ = [
     "quantization_report",
     "quantized_io",
     "register",
+    "retarget",
+    "sweep",
     "vela_estimates",
 ]
 
@@ -67,6 +73,9 @@ _MODULES = {
     "quantization_report": "quantization",
     "quantized_io": "lowering.quantized_io",
     "register": "provider",
+    "retarget": "retargeting",
+    "sweep": "sweeping",
+    "SweepResult": "sweep_result",
     "vela_estimates": "session",
 }
 

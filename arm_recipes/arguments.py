@@ -81,3 +81,20 @@ class Size(_ParamType):
         if len(parts) > 2 or not all(part.isdigit() for part in parts):
             self.fail(f"{value!r} is no size. Give height and width, e.g. 224x224, or one number for both.")
         return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+class Several(_ParamType):
+    """Values with commas between them, or all that there are."""
+
+    name = "values"
+
+    def __init__(self, of: type = str) -> None:
+        self._of = of
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "all" or isinstance(value, list):
+            return value
+        try:
+            return [self._of(part.strip()) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is neither 'all' nor numbers with commas between them, e.g. 128,256.")

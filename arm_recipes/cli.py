@@ -1,6 +1,7 @@
 """The command `arm-recipes`: parsing and printing. Everything else is a call of the library.
 
-Exit status: 0; 1 where the compile failed; 2 where the command, the model or the data has to be changed; 130 on Ctrl-C.
+Exit status: 0; 1 where the compile failed; 2 where the command, the model or the data has to be changed; 3 where no
+point of a sweep fits; 130 on Ctrl-C.
 What takes long to import (torch, executorch) is imported only by the commands that need it.
 """
 
@@ -12,23 +13,24 @@ import os
 import sys
 import textwrap
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import catalog, options
-from .arguments import KeyValue, Numbers, RecipeName, Size
+from .arguments import KeyValue, Numbers, RecipeName, Several, Size
 from .chatter import chatter, complain, status, writing
 from .errors import ArmRecipeError, LoweringError, nearest
 from .names import short_name, typed
-from .printing import plain, print_json, print_report, print_table, spelled, terminal_width
+from .printing import plain, print_json, print_report, print_sweep, print_table, spelled, terminal_width
 
 if TYPE_CHECKING:
     from . import doctor
     from .partitioning import Verdicts
     from .report import ExportReport
+    from .sweep_result import SweepResult
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _COMPLETE = "_ARM_RECIPES_COMPLETE"
@@ -111,6 +113,7 @@ def cli() -> None:
     arm-recipes list                         what there is to compile for
     arm-recipes options ethosu-u85-int8      the options of one recipe
     arm-recipes export model.py -r ethosu-u85-int8 -o macs=256 --calibration data/ --output build/
+    arm-recipes sweep model.py -r ethosu-u85-int8          what each configuration would cost
     arm-recipes doctor                       what is missing on this machine
 
     Exit status: 1 where the compile failed, 2 where what you gave has to be changed.
@@ -275,6 +278,43 @@ def print_completion(shell: str) -> None:
 # export
 
 
+_INPUT_OPTIONS = (
+    click.option(
+        "--inputs",
+        type=click.Path(),
+        multiple=True,
+        metavar="FILE",
+        help="Example inputs: a .pt, .npy, .npz or .safetensors file with all of them, or one file per input, "
+        "repeated.",
+    ),
+    click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="SHAPE",
+        help="Random example inputs: 1x3x224x224, or 1x128:int64; once per input.",
+    ),
+    click.option(
+        "--calibration",
+        type=click.Path(),
+        metavar="PATH",
+        help="Data to calibrate on: a file or folder of tensors, arrays or images.",
+    ),
+    click.option("--max-samples", type=int, metavar="N", help="Calibrate on N samples at most. [default: 1000]"),
+    click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of calibration images."),
+    click.option("--std", type=Numbers(), help="By which the pixels are divided then."),
+    click.option("--size", type=Size(), help="Stretch calibration images to this size. [default: the model's]"),
+    click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the model's images. [default: NCHW]"),
+)
+
+
+def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say what a model is fed with."""
+    for option in reversed(_INPUT_OPTIONS):
+        command = option(command)
+    return command
+
+
 @cli.command("export", context_settings=_SETTINGS)
 @click.argument("model", type=click.Path())
 @click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list.")
@@ -294,31 +334,7 @@ def print_completion(shell: str) -> None:
     help="The .pte to write, or a folder for it; made if it is not there. [default: the current folder]",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
-@click.option(
-    "--inputs",
-    type=click.Path(),
-    multiple=True,
-    metavar="FILE",
-    help="Example inputs: a .pt, .npy, .npz or .safetensors file with all of them, or one file per input, repeated.",
-)
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="SHAPE",
-    help="Random example inputs: 1x3x224x224, or 1x128:int64; once per input.",
-)
-@click.option(
-    "--calibration",
-    type=click.Path(),
-    metavar="PATH",
-    help="Data to calibrate on: a file or folder of tensors, arrays or images.",
-)
-@click.option("--max-samples", type=int, metavar="N", help="Calibrate on N samples at most. [default: 1000]")
-@click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of calibration images.")
-@click.option("--std", type=Numbers(), help="By which the pixels are divided then.")
-@click.option("--size", type=Size(), help="Stretch calibration images to this size. [default: the model's]")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the model's images. [default: NCHW]")
+@_input_options
 @click.option("--bundle", is_flag=True, help="Write a .bpte too: the program with test inputs and expected outputs.")
 @click.option("--etrecord", is_flag=True, help="Write an ETRecord too, for executorch's Inspector.")
 @click.option(
@@ -381,7 +397,7 @@ def _check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[st
         )
     if how["calibration"] is not None and "calibration" in kwargs:
         raise click.UsageError("--calibration and -o calibration are both given. Leave one out.")
-    if how["quantization"] and not recipe.precision.quantized:
+    if how.get("quantization") and not recipe.precision.quantized:
         raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
     if how["inputs"] and how["shapes"]:
         raise click.UsageError("--inputs and --shape are both given. Example inputs are read or random: leave one out.")
@@ -440,7 +456,7 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from . import artifacts, models, partitioning, provider, quantization, report
+        from . import artifacts, partitioning, provider, quantization, report
         from .recipe_types import ArmRecipeType
         from .session import export
 
@@ -449,23 +465,13 @@ def _export(
     with contextlib.ExitStack() as stack:
         if how["as_json"]:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        loaded = models.load_model(model)
-        inputs = loaded.example_inputs
-        if how["inputs"]:
-            inputs = models.read_inputs(how["inputs"], loaded.model)
-        elif how["shapes"]:
-            inputs = models.random_inputs(how["shapes"])
-        elif inputs is None and not models.has_inputs(loaded.model):
-            raise ArmRecipeError(
-                f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
-                "--inputs FILE, or a function that gives a tuple of model and inputs."
-            )
+        module, inputs = _loaded(model, how)
         if not sys.stderr.isatty():
             # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
             stack.enter_context(contextlib.redirect_stderr(printed))
         with partitioning.watched() as verdicts, _failures(verdicts, printed):
             session = export(
-                loaded.model,
+                module,
                 ArmRecipeType[recipe.name],
                 inputs,
                 calibration=_calibration(how),
@@ -484,6 +490,24 @@ def _export(
                         write(session, files[kind])
         found = quantization.quantization_report(session) if how["quantization"] else None
     return report.export_report(session), found
+
+
+def _loaded(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
+    """The model, and its example inputs."""
+    from . import models
+
+    loaded = models.load_model(model)
+    inputs = loaded.example_inputs
+    if how["inputs"]:
+        inputs = models.read_inputs(how["inputs"], loaded.model)
+    elif how["shapes"]:
+        inputs = models.random_inputs(how["shapes"])
+    elif inputs is None and not models.has_inputs(loaded.model):
+        raise ArmRecipeError(
+            f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
+            "--inputs FILE, or a function that gives a tuple of model and inputs."
+        )
+    return loaded.model, inputs
 
 
 def _calibration(how: dict[str, Any]) -> Any:
@@ -531,3 +555,152 @@ def _failure_text(failure: _CompileFailure) -> str:
         f"error: the compile failed: {kind}{text}\n"
         "No .pte was written. --log FILE keeps all that was said, and the traceback."
     )
+
+
+# sweep
+
+
+_NO_POINT_FITS = 3
+
+
+@cli.command("sweep", context_settings=_SETTINGS)
+@click.argument("model", type=click.Path())
+@click.option("-r", "--recipe", "recipes", type=_RECIPE, required=True, multiple=True, help="Of Ethos-U. Repeatable.")
+@click.option("--macs", type=Several(int), default="all", help="MACs per cycle, e.g. 128,256. [default: all]")
+@click.option("--system-config", type=Several(), default="all", help="System configurations. [default: all]")
+@click.option("--memory-mode", type=Several(), default="all", help="Memory modes. [default: all]")
+@click.option("--optimise", type=Several(), default="all", help="Performance, Size or both. [default: all]")
+@click.option(
+    "-o",
+    "--option",
+    "given",
+    type=KeyValue(),
+    multiple=True,
+    help="Another option of the recipes, the same for all points, e.g. config_ini=board.ini. Repeatable.",
+)
+@_input_options
+@click.option("--max-sram", type=float, metavar="KIB", help="Choose a point with no more peak SRAM.")
+@click.option("--max-flash", type=float, metavar="KIB", help="Choose a point with no more flash.")
+@click.option("--max-latency-ms", type=float, metavar="MS", help="Choose the least SRAM that is as fast as this.")
+@click.option("--export-best", type=click.Path(dir_okay=False), metavar="FILE", help="Write the chosen point's .pte.")
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write a table of all points.")
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page: plot and table."
+)
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Keep the results in this JSON file, and take from it what is done.",
+)
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes that run Vela. [default: one per core]")
+@click.option("--dask", metavar="ADDRESS", help="Run Vela on the workers of this dask.distributed scheduler instead.")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@_JSON
+@click.option("-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error.")
+@click.option(
+    "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
+)
+def sweep_model(
+    model: str, recipes: tuple[catalog.Recipe, ...], given: tuple[tuple[str, str], ...], **how: Any
+) -> None:
+    """Estimate MODEL on every configuration of an NPU: one lowering, and a run of Vela for each legal combination.
+
+    MODEL, its inputs and its calibration are as for arm-recipes export.
+
+    Prints the front of latency against SRAM, and the fastest point that fits the limits. All figures but the size of
+    the .pte are Vela's estimates; nothing is measured on hardware. Ctrl-C keeps what is done.
+
+    Exit status: 1 where every point failed, 3 where no point fits the limits.
+    """
+    kwargs = _sweep_options(recipes, given, how)
+    planned = [Path(name).expanduser() for name in (how["export_best"], how["csv_file"], how["html_file"]) if name]
+    there = [path for path in planned if path.exists()]
+    if there and not how["force"]:
+        raise ArmRecipeError(
+            f"{', '.join(map(str, there))}: already there. Give --force to overwrite, or another name."
+        )
+    with chatter(how["verbose"], how["log"]) as printed:
+        result = _sweep(model, recipes, kwargs, how, printed)
+        limits = {name: how[name] for name in ("max_sram", "max_flash", "max_latency_ms")}
+        best = result.best(**limits)
+        files: dict[str, Callable[[], bytes]] = {}
+        if best is not None and not result.interrupted:
+            files["export_best"] = lambda: result.program(best).get_pte_buffer()
+        files["csv_file"] = lambda: result.to_csv().encode()
+        files["html_file"] = lambda: result.to_html(short_name(model)).encode()
+        written = []
+        for option, content in files.items():
+            if how[option]:
+                written.append(Path(how[option]).expanduser())
+                _write(written[-1], content, printed)
+    if how["as_json"]:
+        click.echo(result.to_json())
+    else:
+        print_sweep(result, best, limited=any(limit is not None for limit in limits.values()), files=written)
+    if result.interrupted:
+        raise click.Abort
+    if not result.done:
+        complain(f"error: every point failed. The first: {result.points[0].error}")
+        click.get_current_context().exit(1)
+    if best is None:
+        least = min(point.figures.sram_kib for point in result.done if point.figures is not None)
+        complain(f"error: no point fits the limits. The least peak SRAM of all points is {least:,} KiB.")
+        click.get_current_context().exit(_NO_POINT_FITS)
+
+
+def _write(path: Path, content: Callable[[], bytes], printed: io.StringIO) -> None:
+    from .artifacts import write_whole
+
+    with writing(path), _failures([], printed):
+        write_whole(path, content())
+
+
+_AXES = ("macs", "system_config", "memory_mode", "optimise")
+
+
+def _sweep_options(
+    recipes: Sequence[catalog.Recipe], given: Iterable[tuple[str, str]], how: dict[str, Any]
+) -> dict[str, Any]:
+    for recipe in recipes:
+        if recipe.family is not catalog.Family.ETHOS_U:
+            raise click.UsageError(f"-r {typed(recipe)}: only Ethos-U has configurations to sweep.")
+    for key, _ in given:
+        if key in _AXES:
+            raise click.UsageError(f"-o {key}: give --{key.replace('_', '-')}, which takes several values.")
+    if how["dask"] and how["workers"]:
+        raise click.UsageError("--dask and --workers are both given. Leave one out: a cluster has its own workers.")
+    kwargs = _recipe_options(recipes[0], given)
+    _check_together(recipes[0], kwargs, how)
+    return kwargs
+
+
+def _sweep(
+    model: str, recipes: Sequence[catalog.Recipe], kwargs: dict[str, Any], how: dict[str, Any], printed: io.StringIO
+) -> SweepResult:
+    with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
+        from . import partitioning
+        from .clusters import dask_executor
+        from .recipe_types import ArmRecipeType
+        from .sweeping import sweep
+
+    with contextlib.ExitStack() as stack:
+        if how["as_json"]:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        executor = stack.enter_context(dask_executor(how["dask"])) if how["dask"] else None
+        module, inputs = _loaded(model, how)
+        if not sys.stderr.isatty():
+            stack.enter_context(contextlib.redirect_stderr(printed))
+        with partitioning.watched() as verdicts, _failures(verdicts, printed):
+            return sweep(
+                module,
+                [ArmRecipeType[recipe.name] for recipe in recipes],
+                inputs,
+                calibration=_calibration(how),
+                resume=how["resume"],
+                workers=how["workers"],
+                executor=executor,
+                **{axis: how[axis] for axis in _AXES},
+                **kwargs,
+            )
+    raise AssertionError("contexts here let exceptions pass")

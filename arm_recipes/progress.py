@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from executorch.export import ExportSession, StageType
@@ -25,6 +25,14 @@ class Bars:
         if self._progress is None:
             return samples
         return self._progress.track(samples, total=total, description="  calibrate")
+
+    def count(self, description: str, total: int) -> Callable[[], None]:
+        """A bar of its own that every call of what is returned moves by one."""
+        progress = self._progress
+        if progress is None:
+            return lambda: None
+        task = progress.add_task(description, total=total)
+        return lambda: progress.advance(task)
 
     def stages(self, session: ExportSession) -> None:
         """Follow the stages of `session`, each of which is wrapped."""

@@ -43,9 +43,7 @@ def delegated(
         replace_quant_nodes: whether the quantize and dequantize nodes that stay outside the delegate become
             cortex_m kernels.
     """
-    # The partitioner keeps a snapshot of the compile spec, into which the pass pipeline's configuration comes only
-    # when it is first read. Left to itself it would come too late, and U55 and U65 would lose theirs.
-    compile_spec.set_pass_pipeline_config(compile_spec._get_pass_pipeline_config())
+    settle_pass_pipeline(compile_spec)
     partitioner = create_partitioner(compile_spec)
 
     quantization_recipe = None
@@ -76,6 +74,14 @@ def delegated(
         # Arm's runtimes expect the delegate's payload inline.
         executorch_backend_config=ExecutorchBackendConfig(extract_delegate_segments=False),
     )
+
+
+def settle_pass_pipeline(compile_spec: ArmCompileSpec) -> None:
+    """Have the pass pipeline's configuration in the compile spec, of which the partitioner keeps a snapshot.
+
+    It comes in only when it is first read. Left to itself it would come too late, and U55 and U65 would lose theirs.
+    """
+    compile_spec.set_pass_pipeline_config(compile_spec._get_pass_pipeline_config())
 
 
 def _freeze(method: str, program: ExportedProgram) -> ExportedProgram:

@@ -9,18 +9,24 @@ from arm_recipes import vela
 from arm_recipes.catalog import Recipe
 from arm_recipes.options import EthosUOptions
 
-from .delegated import delegated
+from .delegated import delegated, settle_pass_pipeline
 
 # aot_arm_compiler.py always asks Vela for these; they become part of the .pte, as all flags do.
 _SCRIPT_FLAGS = ["--verbose-operators", "--verbose-cycle-estimate"]
 
 
 def build(recipe: Recipe, options: EthosUOptions) -> ExportRecipe:
-    compile_spec = EthosUCompileSpec(
+    return delegated(recipe, options, compile_spec(recipe, options), replace_quant_nodes=True)
+
+
+def compile_spec(recipe: Recipe, options: EthosUOptions) -> EthosUCompileSpec:
+    """The compile spec that a recipe lowers with, as the partitioner takes a snapshot of it."""
+    spec = EthosUCompileSpec(
         target=f"{recipe.target.name}-{options.macs}",
         system_config=options.system_config,
         memory_mode=options.memory_mode,
         extra_flags=[*_SCRIPT_FLAGS, *options.vela_flags()],
         config_ini=vela.read_config(options.config_ini).argument,
     )
-    return delegated(recipe, options, compile_spec, replace_quant_nodes=True)
+    settle_pass_pipeline(spec)
+    return spec

@@ -1,0 +1,410 @@
+"""What a sweep found: a row per configuration, which of them to choose, and its files. No torch here."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import ArmRecipeError, ToolError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from .retargeting import RetargetedProgram
+
+SCHEMA_VERSION = 1
+
+KIND = "arm_recipes sweep"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Vela's estimates for one configuration, except for `pte_bytes`, which is exact. None was measured on hardware.
+
+    Of several subgraphs (and methods) cycles, milliseconds, MACs, weights, DRAM and flash are added up, as if each ran
+    once; of SRAM it is the largest, as they run one after the other in the same memory. Peak DRAM is so at most that.
+
+    Attributes:
+        cycles: of one inference, at `clock_mhz`.
+        milliseconds: of one inference, which is `cycles` at `clock_mhz`.
+        clock_mhz: the system configuration's clock.
+        npu_cycles: in which the NPU computes.
+        sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
+        sram_kib: peak use of SRAM in KiB; likewise the others.
+        encoded_weight_bytes: the weights as Vela compressed them.
+        network_macs: multiply-accumulates of one inference.
+        utilisation: share of the multiply-accumulates that the NPU could do in `cycles`, 0 to 1.
+        subgraphs: how many there are.
+        pte_bytes: size of the .pte.
+    """
+
+    cycles: int
+    milliseconds: float
+    clock_mhz: float
+    npu_cycles: int
+    sram_access_cycles: int
+    dram_access_cycles: int
+    on_chip_flash_access_cycles: int
+    off_chip_flash_access_cycles: int
+    sram_kib: float
+    dram_kib: float
+    on_chip_flash_kib: float
+    off_chip_flash_kib: float
+    encoded_weight_bytes: int
+    network_macs: int
+    utilisation: float
+    subgraphs: int
+    pte_bytes: int
+
+    @property
+    def flash_kib(self) -> float:
+        """Flash of both kinds, in KiB."""
+        return self.on_chip_flash_kib + self.off_chip_flash_kib
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the compiled network, by Vela's estimate.
+
+    Attributes:
+        subgraph: number of the delegate it is in.
+        operator: Vela's name of its kind, e.g. ``Conv2D``.
+        name: of the tensor it makes, in the TOSA graph; empty where Vela made the tensor.
+        cycles: that it takes.
+        npu_cycles: in which the NPU computes.
+        sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
+        macs: its multiply-accumulates.
+    """
+
+    subgraph: int
+    operator: str
+    name: str
+    cycles: int
+    npu_cycles: int
+    sram_access_cycles: int
+    dram_access_cycles: int
+    on_chip_flash_access_cycles: int
+    off_chip_flash_access_cycles: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration, and what became of it.
+
+    Attributes:
+        recipe: e.g. ``ETHOSU_U55_INT8``.
+        macs: the recipe's option; likewise the next three.
+        figures: None where it failed.
+        error: why it failed; None where it did not.
+        pareto: whether no other point of the sweep is faster with as little SRAM, or needs less SRAM as fast.
+        layers: of the compiled network, in Vela's order; of several subgraphs one after the other.
+    """
+
+    recipe: str
+    macs: int
+    system_config: str
+    memory_mode: str
+    optimise: str
+    figures: Figures | None = None
+    error: str | None = None
+    pareto: bool = False
+    layers: tuple[Layer, ...] = dataclasses.field(default=(), repr=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The recipe's options that make this configuration."""
+        return {axis: getattr(self, axis) for axis in AXES}
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from other points of the same sweep."""
+        return (self.recipe, *self.options.values())
+
+
+AXES = ("macs", "system_config", "memory_mode", "optimise")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Combinations that are not legal.
+
+    Attributes:
+        recipe: whose.
+        reason: that of options or of Vela.
+        count: how many there are for this reason.
+    """
+
+    recipe: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        points: in the order of recipes and options.
+        skipped: the combinations that were left out, by reason.
+        interrupted: whether Ctrl-C ended it before all points were done; `points` has those that were.
+        vela: Vela's version.
+        graphs: by lowering, a digest of the TOSA graphs that Vela was given.
+        settings: what was the same for all points.
+        programs: to make the program of a point with; empty for a result that was read from a file.
+    """
+
+    points: tuple[Point, ...]
+    skipped: tuple[Skipped, ...] = ()
+    interrupted: bool = False
+    vela: str = ""
+    graphs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    programs: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def done(self) -> tuple[Point, ...]:
+        """The points that did not fail."""
+        return tuple(point for point in self.points if point.figures is not None)
+
+    @property
+    def failed(self) -> tuple[Point, ...]:
+        return tuple(point for point in self.points if point.figures is None)
+
+    @property
+    def pareto(self) -> tuple[Point, ...]:
+        """The front of latency against peak SRAM, fastest first."""
+        return tuple(sorted((point for point in self.points if point.pareto), key=_by_latency))
+
+    def best(
+        self,
+        *,
+        max_sram: float | None = None,
+        max_flash: float | None = None,
+        max_latency_ms: float | None = None,
+    ) -> Point | None:
+        """The fastest point that fits, by Vela's estimates; of equally fast ones that with the least SRAM, then the
+        smallest .pte. With `max_latency_ms`, the one with the least SRAM of those that are fast enough.
+
+        Args:
+            max_sram: most peak SRAM, in KiB.
+            max_flash: most flash of both kinds, in KiB.
+            max_latency_ms: most time of an inference, in milliseconds.
+
+        Returns:
+            None where no point fits.
+        """
+        fitting = [
+            point
+            for point in self.done
+            if point.figures is not None
+            and (max_sram is None or point.figures.sram_kib <= max_sram)
+            and (max_flash is None or point.figures.flash_kib <= max_flash)
+            and (max_latency_ms is None or point.figures.milliseconds <= max_latency_ms)
+        ]
+        return min(fitting, key=_by_latency if max_latency_ms is None else _by_sram, default=None)
+
+    def program(self, point: Point) -> RetargetedProgram:
+        """Make the program of a point, which is that of a fresh export.
+
+        Raises:
+            ArmRecipeError: the result was read from a file, or the point is not one of it.
+            LoweringError: the point failed.
+        """
+        if point.key not in {each.key for each in self.points}:
+            raise ArmRecipeError(f"{point.recipe} {point.options}: not a point of this sweep.")
+        if point.recipe not in self.programs:
+            raise ArmRecipeError(
+                "This result has no lowered program to make the point's of: it was read from a file, or lowering failed"
+                ". Call sweep once more, with resume=FILE, or export with the point's recipe and options."
+            )
+        made: RetargetedProgram = self.programs[point.recipe](point.options)
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            "estimated_by": "Vela; nothing was measured on hardware",
+            "vela": self.vela,
+            "graphs": dict(self.graphs),
+            "settings": dict(self.settings),
+            "interrupted": self.interrupted,
+            "skipped": [dataclasses.asdict(each) for each in self.skipped],
+            "layer_columns": _LAYER_COLUMNS,
+            "points": [
+                {**dataclasses.asdict(each), "layers": [list(dataclasses.astuple(layer)) for layer in each.layers]}
+                for each in self.points
+            ],
+        }
+
+    def to_json(self) -> str:
+        """JSON with a line per point, of which there may be many. Layers are rows of `layer_columns`."""
+        content = self.to_dict()
+        points = content.pop("points")
+        lines = ",\n".join(json.dumps(point, separators=(",", ":")) for point in points)
+        return f'{json.dumps(content, indent=2)[:-2]},\n  "points": [\n{lines}\n]}}'
+
+    def to_html(self, title: str = "Sweep") -> str:
+        """A page with a plot, a table and the layers of each point, in one file that needs no network."""
+        from .pages import sweep_page
+
+        return sweep_page(self, title)
+
+    @classmethod
+    def from_json(cls, text: str) -> SweepResult:
+        """Read what `to_json` gave.
+
+        Raises:
+            ArmRecipeError: it is not that.
+        """
+        try:
+            content = json.loads(text)
+            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
+                raise ArmRecipeError(
+                    f"a sweep's results of schema_version {content['schema_version']}, but this version of arm_recipes "
+                    f"reads {SCHEMA_VERSION}. Sweep anew, into another file."
+                )
+            return cls(
+                points=tuple(
+                    Point(
+                        **{
+                            **each,
+                            "figures": Figures(**each["figures"]) if each["figures"] else None,
+                            "layers": tuple(Layer(*layer) for layer in each["layers"]),
+                        }
+                    )
+                    for each in content["points"]
+                ),
+                skipped=tuple(Skipped(**each) for each in content["skipped"]),
+                interrupted=content["interrupted"],
+                vela=content["vela"],
+                graphs=content["graphs"],
+                settings=content["settings"],
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ArmRecipeError(f"not the results of a sweep ({error}). Give a file that sweep wrote.") from error
+
+    def to_csv(self) -> str:
+        """A line per point, with a header. Figures of failed points are empty."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _columns(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows())
+        return text.getvalue()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A pandas DataFrame with a row per point.
+
+        Raises:
+            ToolError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ToolError(
+                f"to_dataframe needs pandas, which can't be imported here ({error}). "
+                "Install it with: pip install pandas"
+            ) from error
+        return pandas.DataFrame(self._rows(), columns=_columns())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for point in self.points:
+            row = {name: value for name, value in dataclasses.asdict(point).items() if name in _columns()}
+            rows.append(row | (dataclasses.asdict(point.figures) if point.figures else {}))
+        return rows
+
+
+def _columns() -> list[str]:
+    before = [field.name for field in dataclasses.fields(Point) if field.name not in ("figures", "error", "layers")]
+    return [*before, *(field.name for field in dataclasses.fields(Figures)), "error"]
+
+
+def _by_latency(point: Point) -> tuple[float, ...]:
+    assert point.figures is not None
+    return (point.figures.milliseconds, point.figures.sram_kib, point.figures.pte_bytes)
+
+
+def _by_sram(point: Point) -> tuple[float, ...]:
+    assert point.figures is not None
+    return (point.figures.sram_kib, point.figures.milliseconds, point.figures.pte_bytes)
+
+
+_LAYER_COLUMNS = [field.name for field in dataclasses.fields(Layer)]
+
+
+def layers_of(tables: Sequence[Sequence[Mapping[str, str]]]) -> tuple[Layer, ...]:
+    """The layers of a point.
+
+    Args:
+        tables: Vela's table of layers for each subgraph, by the column names of its CSV file.
+    """
+
+    def layer(subgraph: int, row: Mapping[str, str]) -> Layer:
+        columns = ("Op Cycles", "NPU", "SRAM AC", "DRAM AC", "OnFlash AC", "OffFlash AC", "MAC Count")
+        # Vela numbers its own tensors, and goes on from run to run.
+        name = "" if row["Name"].startswith("#") else row["Name"]
+        return Layer(subgraph, row["NNG Operator"], name, *(int(float(row[column])) for column in columns))
+
+    return tuple(layer(index, row) for index, rows in enumerate(tables) for row in rows)
+
+
+def figures_of(summaries: Sequence[Mapping[str, str]], macs: int, pte_bytes: int) -> Figures:
+    """The figures of a point.
+
+    Args:
+        summaries: Vela's summary of each subgraph, by the column names of its CSV file.
+        macs: multiply-accumulates per cycle of the NPU.
+        pte_bytes: size of the .pte.
+    """
+
+    def total(column: str) -> float:
+        return sum(float(summary[column]) for summary in summaries)
+
+    cycles, network_macs = total("cycles_total"), total("nn_macs")
+    clock = float(summaries[0]["core_clock"])
+    return Figures(
+        cycles=int(cycles),
+        milliseconds=cycles / clock * 1e3,
+        clock_mhz=clock / 1e6,
+        npu_cycles=int(total("cycles_npu")),
+        sram_access_cycles=int(total("cycles_sram_access")),
+        dram_access_cycles=int(total("cycles_dram_access")),
+        on_chip_flash_access_cycles=int(total("cycles_on_chip_flash_access")),
+        off_chip_flash_access_cycles=int(total("cycles_off_chip_flash_access")),
+        sram_kib=max(float(summary["sram_memory_used"]) for summary in summaries),
+        dram_kib=total("dram_memory_used"),
+        on_chip_flash_kib=total("on_chip_flash_memory_used"),
+        off_chip_flash_kib=total("off_chip_flash_memory_used"),
+        encoded_weight_bytes=int(total("total_npu_encoded_weights")),
+        network_macs=int(network_macs),
+        utilisation=network_macs / (cycles * macs) if cycles else 0.0,
+        subgraphs=len(summaries),
+        pte_bytes=pte_bytes,
+    )
+
+
+def with_pareto(points: Iterable[Point]) -> tuple[Point, ...]:
+    """The points, those marked that are on the front of latency against peak SRAM."""
+    points = tuple(points)
+    places = [(each.figures.milliseconds, each.figures.sram_kib) for each in points if each.figures is not None]
+    front = set()
+    least = float("inf")
+    for milliseconds, sram in sorted(set(places)):
+        if sram < least:
+            least = sram
+            front.add((milliseconds, sram))
+    return tuple(
+        dataclasses.replace(
+            each,
+            pareto=each.figures is not None and (each.figures.milliseconds, each.figures.sram_kib) in front,
+        )
+        for each in points
+    )

@@ -1,0 +1,252 @@
+"""arm_recipes.sweep: every configuration from one lowering."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arm_recipes import ArmRecipeError, ArmRecipeType, CalibrationWarning, SweepResult, export, sweep, vela_estimates
+from arm_recipes.sweeping import _hidden_main
+from arm_recipes.vela_run import VelaFailure
+from tests import models
+from tests.export.test_retarget import _two_subgraphs
+
+U55 = ArmRecipeType.ETHOSU_U55_INT8
+U65 = ArmRecipeType.ETHOSU_U65_INT8
+U85 = ArmRecipeType.ETHOSU_U85_INT8
+
+
+@pytest.fixture(autouse=True)
+def _one_sample_is_enough_here() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        yield
+
+
+class Inline(Executor):
+    """Runs what it is given at once, after `before` was called with how many it has run."""
+
+    def __init__(self, before: Callable[[int], None] = lambda count: None) -> None:
+        self.count = 0
+        self._before = before
+
+    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            self._before(self.count)
+            self.count += 1
+            future.set_result(call(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture(scope="module")
+def everything() -> SweepResult:
+    """Two subgraphs over all that there is, in worker processes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        model, inputs = _two_subgraphs()
+        return sweep(model, [U55, U65, U85], inputs, calibration=iter([inputs, inputs]))
+
+
+def test_every_legal_combination(everything: SweepResult) -> None:
+    counts = {recipe.name: 0 for recipe in (U55, U65, U85)}
+    for point in everything.points:
+        counts[point.recipe] += 1
+    # MACs, system configurations, memory modes, goals. A DRAM is what the dedicated SRAM modes need.
+    assert counts == {
+        U55.name: 4 * 2 * 2 * 2,
+        U65.name: 2 * 4 * 6 * 2 - 16,
+        U85.name: 5 * 5 * 6 * 2 - 80,
+    }
+    assert len({point.key for point in everything.points}) == len(everything.points)
+    assert (everything.failed, everything.interrupted) == ((), False)
+    assert sum(each.count for each in everything.skipped) == 64 + 16 + 80
+    assert all("must be Sram or Dram" in each.reason for each in everything.skipped)
+
+
+def test_one_lowering_serves_u55_and_u65(everything: SweepResult) -> None:
+    assert len(everything.graphs) == 2
+
+
+@pytest.mark.parametrize(("recipe", "index"), [(U55, 0), (U55, -1), (U65, 30), (U85, 100)])
+def test_rows_are_those_of_a_fresh_export(everything: SweepResult, recipe: ArmRecipeType, index: int) -> None:
+    point = [point for point in everything.points if point.recipe == recipe.name][index]
+    model, inputs = _two_subgraphs()
+    session = export(model, recipe, inputs, calibration=[inputs, inputs], **point.options)
+    estimates = vela_estimates(session)
+    figures = point.figures
+    assert figures is not None
+    assert figures.subgraphs == len(estimates) == 2
+    assert figures.cycles == sum(each.cycles for each in estimates)
+    assert figures.network_macs == sum(each.macs for each in estimates)
+    assert figures.milliseconds == pytest.approx(sum(each.milliseconds for each in estimates))
+    assert figures.sram_kib == pytest.approx(max(each.memory_kib["SRAM"] for each in estimates), abs=0.01)
+    assert {layer.subgraph for layer in point.layers} == {0, 1}
+    assert sum(layer.macs for layer in point.layers) == figures.network_macs
+    assert figures.pte_bytes == len(session.get_pte_buffer())
+    assert everything.program(point).get_pte_buffer() == session.get_pte_buffer()
+
+
+def test_lists_and_single_values() -> None:
+    model, inputs = models.conv_net()
+    result = sweep(
+        model,
+        [U55, U85],
+        inputs,
+        macs=[32, 256],
+        memory_mode="Shared_Sram",
+        system_config=["Ethos_U55_Deep_Embedded", "Ethos_U85_SYS_DRAM_Low"],
+        optimise="Performance",
+        executor=Inline(),
+    )
+    assert [(point.recipe, point.macs) for point in result.points] == [(U55.name, 32), (U55.name, 256), (U85.name, 256)]
+    assert sum(each.count for each in result.skipped) == 5
+
+
+_FEW: dict[str, Any] = {"macs": [64, 128], "memory_mode": "Shared_Sram"}
+
+
+def test_a_failed_point_does_not_end_it_and_is_tried_again(tmp_path: Path) -> None:
+    model, inputs = models.conv_net()
+    file = tmp_path / "made" / "sweep.json"
+    failing: dict[str, Any] = {"executor": Inline(_fail_odd), "resume": file}
+    first = sweep(model, U55, inputs, **_FEW, **failing)
+    assert len(first.points) == 8
+    assert {point.error for point in first.failed} == {"Vela said no"}
+    assert SweepResult.from_json(file.read_text()) == first
+    again = Inline()
+    second = sweep(model, U55, inputs, **_FEW, executor=again, resume=str(file))
+    assert again.count == len(first.failed) > 0
+    assert second.failed == ()
+    assert SweepResult.from_json(file.read_text()) == second
+    # Other points join those of the file, which keeps what this sweep does not ask for.
+    third = sweep(model, U55, inputs, macs=32, memory_mode="Shared_Sram", executor=Inline(), resume=file)
+    assert len(third.points) == 4
+    assert len(SweepResult.from_json(file.read_text()).points) == 12
+
+    other = models.partly_delegated()
+    before = file.read_bytes()
+    with pytest.raises(ArmRecipeError, match="it is of another model, or of this one with other weights"):
+        sweep(other.model, U55, other.inputs, **_FEW, executor=Inline(), resume=file)
+    with pytest.raises(ArmRecipeError, match="it was made with other settings"):
+        sweep(model, U55, inputs, **_FEW, executor=Inline(), resume=file, extra_flags=["--verbose-weights"])
+    assert file.read_bytes() == before
+
+
+_odd = iter(range(10**6))
+
+
+def _fail_odd(count: int) -> None:
+    if next(_odd) % 2:
+        raise VelaFailure("Vela said no")
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    model, inputs = models.conv_net()
+    file = tmp_path / "sweep.json"
+
+    def interrupt(count: int) -> None:
+        if count == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+
+    with ThreadPoolExecutor(1) as pool:
+        result = sweep(model, U55, inputs, **_FEW, executor=_Before(pool, interrupt), resume=file)
+    assert result.interrupted
+    assert 0 < len(result.points) < 8
+    assert SweepResult.from_json(file.read_text()) == result
+    rest = Inline()
+    assert len(sweep(model, U55, inputs, **_FEW, executor=rest, resume=file).points) == 8
+    assert rest.count == 8 - len(result.points)
+
+
+class _Before(Executor):
+    """An executor that calls `before` in the worker, with how many it has started."""
+
+    def __init__(self, pool: Executor, before: Callable[[int], None]) -> None:
+        self._pool = pool
+        self._before = before
+        self._count = 0
+
+    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        return self._pool.submit(self._run, call, *arguments)
+
+    def _run(self, call: Any, *arguments: Any) -> Any:
+        self._before(self._count)
+        self._count += 1
+        return call(*arguments)
+
+
+def test_a_killed_worker_loses_no_point() -> None:
+    model, inputs = models.conv_net()
+    killed: list[int | None] = []
+
+    def kill_one() -> None:
+        while not killed:
+            for child in multiprocessing.active_children():
+                time.sleep(0.5)
+                killed.append(child.pid)
+                child.kill()
+                break
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill_one, daemon=True)
+    thread.start()
+    result = sweep(model, U55, inputs, macs=[64, 128], workers=1)
+    thread.join()
+    assert killed
+    assert (len(result.points), result.failed) == (16, ())
+
+
+def test_workers_do_not_import_the_main_script() -> None:
+    import sys
+
+    import __main__ as main
+
+    with _hidden_main():
+        assert sys.modules["__main__"] is not main
+    assert sys.modules["__main__"] is main
+
+
+@pytest.mark.parametrize(
+    ("recipes", "how", "message"),
+    [
+        ([], {}, "recipes is empty"),
+        (ArmRecipeType.TOSA_INT8, {}, "has no Vela configurations to sweep. Allowed: ETHOSU_U55_INT8"),
+        ("u55", {}, "recipes: 'u55' has no Vela configurations"),
+        (U55, {"macs": [128, 96]}, "macs=96 is not legal for ethos-u55. Allowed: 32, 64, 128, 256."),
+        (U55, {"memory_mode": "Shared_Sran"}, "Did you mean 'Shared_Sram'?"),
+        (U55, {"optimise": ["Size", "Speed"]}, "optimise='Speed' is not legal"),
+        (U55, {"per_chanel": True}, "per_chanel=True is no option of this recipe"),
+        (U55, {"config_ini": "none.ini"}, "config_ini='none.ini' can't be used: no such file"),
+        (U55, {"extra_flags": ["--nonsense"]}, "extra_flags=['--nonsense'] is refused by Vela"),
+        (U55, {"workers": 2, "executor": Inline()}, "workers=2 is not taken beside an executor"),
+    ],
+)
+def test_refused(recipes: Any, how: dict[str, Any], message: str) -> None:
+    model, inputs = models.conv_net()
+    with pytest.raises(ArmRecipeError, match=re.escape(message)):
+        sweep(model, recipes, inputs, **how)
+
+
+@pytest.mark.parametrize("content", ["", "{}", json.dumps([1])])
+def test_a_file_to_resume_that_is_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text(content)
+    model, inputs = models.conv_net()
+    with pytest.raises(ArmRecipeError, match="not the results of a sweep"):
+        sweep(model, U55, inputs, resume=tmp_path / "notes.json")
+    assert (tmp_path / "notes.json").read_text() == content

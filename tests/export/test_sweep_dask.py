@@ -1,0 +1,81 @@
+"""A sweep on a cluster of dask.distributed: two worker processes on this machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+import pytest
+
+from arm_recipes import ArmRecipeError, ArmRecipeType, sweep
+from arm_recipes.clusters import dask_executor
+from tests import models
+
+distributed = pytest.importorskip("distributed")
+
+_POINTS: dict[str, Any] = {"macs": [64, 128, 256], "system_config": "Ethos_U55_High_End_Embedded", "optimise": "Size"}
+
+
+@pytest.fixture(autouse=True)
+def _one_sample_is_enough_here() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def test_the_rows_are_those_of_one_process_and_a_killed_worker_loses_none(cluster: Any) -> None:
+    model, inputs = models.conv_net()
+    recipe = ArmRecipeType.ETHOSU_U55_INT8
+    here = sweep(model, recipe, inputs, **_POINTS)
+    with dask_executor(cluster.scheduler_address) as executor:
+        assert sweep(model, recipe, inputs, executor=executor, **_POINTS) == here
+
+        killed: list[int] = []
+
+        def kill_one() -> None:
+            started.wait()
+            time.sleep(1.5)  # every task takes a second at least, so that both workers are at one
+            process = next(iter(cluster.workers.values())).process.process
+            killed.append(process.pid)
+            process.kill()
+
+        started = threading.Event()
+        thread = threading.Thread(target=kill_one, daemon=True)
+        thread.start()
+        assert sweep(model, recipe, inputs, executor=_Slow(executor, started), **_POINTS) == here
+        assert killed
+
+
+class _Slow(Executor):
+    """Gives tasks the time to be interrupted."""
+
+    def __init__(self, executor: Any, started: threading.Event) -> None:
+        self._executor = executor
+        self._started = started
+
+    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Any:
+        self._started.set()
+        return self._executor.submit(_slowly, call, *arguments)
+
+
+def _slowly(call: Any, *arguments: Any) -> Any:
+    time.sleep(1)
+    return call(*arguments)
+
+
+def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arm_recipes.clusters._SECONDS_TO_CONNECT", 0.2)
+    with pytest.raises(ArmRecipeError, match="no scheduler can be reached there"), dask_executor("tcp://127.0.0.1:9"):
+        pass
+    with pytest.raises(ArmRecipeError, match="no scheduler can be reached there"), dask_executor("nonsense://a"):
+        pass
