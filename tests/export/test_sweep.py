@@ -16,8 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, CalibrationWarning, SweepResult, export, sweep, vela_estimates
+from arm_recipes import (
+    ArmRecipeError,
+    ArmRecipeType,
+    CalibrationWarning,
+    LoweringError,
+    SweepResult,
+    export,
+    sweep,
+    vela_estimates,
+)
 from arm_recipes.sweeping import _hidden_main
 from arm_recipes.vela_run import VelaFailure
 from tests.export.test_retarget import _two_subgraphs, linear
@@ -249,3 +260,24 @@ def test_a_file_to_resume_that_is_none(content: str, tmp_path: Path) -> None:
     with pytest.raises(ArmRecipeError, match="not the results of a sweep"):
         sweep(model, U55, inputs, resume=tmp_path / "notes.json", **_FEW)
     assert (tmp_path / "notes.json").read_text() == content
+
+
+class _Compares(nn.Module):
+    """Of which Ethos-U55 takes nothing."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.eq(x, y)
+
+
+def test_a_lowering_that_fails_does_not_end_the_others() -> None:
+    inputs = (torch.randn(1, 8), torch.randn(1, 8))
+    few: dict[str, Any] = {"macs": 256, "memory_mode": "Shared_Sram", "executor": Inline()}
+    result = sweep(_Compares(), [U55, U85], inputs, **few)
+    assert {point.recipe for point in result.failed} == {U55.name}
+    assert all((point.error or "").startswith("lowering failed: ETHOSU_U55_INT8: ") for point in result.failed)
+    assert {point.recipe for point in result.done} == {U85.name}
+    assert result.program(result.done[0]).get_pte_buffer()
+    with pytest.raises(ArmRecipeError, match="it was read from a file, or lowering failed"):
+        result.program(result.failed[0])
+    with pytest.raises(LoweringError):  # there is nothing to report
+        sweep(_Compares(), U55, inputs, **few)
