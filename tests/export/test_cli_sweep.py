@@ -80,5 +80,5 @@ def test_nothing_to_estimate(folder: Path, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_refused(line: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(f"sweep model.py:net {line}") == 2
+    assert _run(f"sweep model.py:net {_FEW} {line}") == 2
     assert message in capsys.readouterr().err

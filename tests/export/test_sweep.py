@@ -16,12 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, CalibrationWarning, SweepResult, export, sweep, vela_estimates
+from arm_recipes import (
+    ArmRecipeError,
+    ArmRecipeType,
+    CalibrationWarning,
+    LoweringError,
+    SweepResult,
+    export,
+    sweep,
+    vela_estimates,
+)
 from arm_recipes.sweeping import _hidden_main
 from arm_recipes.vela_run import VelaFailure
-from tests import models
-from tests.export.test_retarget import _two_subgraphs
+from tests.export.test_retarget import _two_subgraphs, linear
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8
 U65 = ArmRecipeType.ETHOSU_U65_INT8
@@ -102,7 +112,7 @@ def test_rows_are_those_of_a_fresh_export(everything: SweepResult, recipe: ArmRe
 
 
 def test_lists_and_single_values() -> None:
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     result = sweep(
         model,
         [U55, U85],
@@ -121,7 +131,7 @@ _FEW: dict[str, Any] = {"macs": [64, 128], "memory_mode": "Shared_Sram"}
 
 
 def test_a_failed_point_does_not_end_it_and_is_tried_again(tmp_path: Path) -> None:
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     file = tmp_path / "made" / "sweep.json"
     failing: dict[str, Any] = {"executor": Inline(_fail_odd), "resume": file}
     first = sweep(model, U55, inputs, **_FEW, **failing)
@@ -138,7 +148,7 @@ def test_a_failed_point_does_not_end_it_and_is_tried_again(tmp_path: Path) -> No
     assert len(third.points) == 4
     assert len(SweepResult.from_json(file.read_text()).points) == 12
 
-    other = models.partly_delegated()
+    other = linear(seed=1)
     before = file.read_bytes()
     with pytest.raises(ArmRecipeError, match="it is of another model, or of this one with other weights"):
         sweep(other.model, U55, other.inputs, **_FEW, executor=Inline(), resume=file)
@@ -156,7 +166,7 @@ def _fail_odd(count: int) -> None:
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     file = tmp_path / "sweep.json"
 
     def interrupt(count: int) -> None:
@@ -192,7 +202,7 @@ class _Before(Executor):
 
 
 def test_a_killed_worker_loses_no_point() -> None:
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     killed: list[int | None] = []
 
     def kill_one() -> None:
@@ -238,15 +248,36 @@ def test_workers_do_not_import_the_main_script() -> None:
     ],
 )
 def test_refused(recipes: Any, how: dict[str, Any], message: str) -> None:
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     with pytest.raises(ArmRecipeError, match=re.escape(message)):
-        sweep(model, recipes, inputs, **how)
+        sweep(model, recipes, inputs, **{**_FEW, **how})
 
 
 @pytest.mark.parametrize("content", ["", "{}", json.dumps([1])])
 def test_a_file_to_resume_that_is_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text(content)
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     with pytest.raises(ArmRecipeError, match="not the results of a sweep"):
-        sweep(model, U55, inputs, resume=tmp_path / "notes.json")
+        sweep(model, U55, inputs, resume=tmp_path / "notes.json", **_FEW)
     assert (tmp_path / "notes.json").read_text() == content
+
+
+class _Compares(nn.Module):
+    """Of which Ethos-U55 takes nothing."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.eq(x, y)
+
+
+def test_a_lowering_that_fails_does_not_end_the_others() -> None:
+    inputs = (torch.randn(1, 8), torch.randn(1, 8))
+    few: dict[str, Any] = {"macs": 256, "memory_mode": "Shared_Sram", "executor": Inline()}
+    result = sweep(_Compares(), [U55, U85], inputs, **few)
+    assert {point.recipe for point in result.failed} == {U55.name}
+    assert all((point.error or "").startswith("lowering failed: ETHOSU_U55_INT8: ") for point in result.failed)
+    assert {point.recipe for point in result.done} == {U85.name}
+    assert result.program(result.done[0]).get_pte_buffer()
+    with pytest.raises(ArmRecipeError, match="it was read from a file, or lowering failed"):
+        result.program(result.failed[0])
+    with pytest.raises(LoweringError):  # there is nothing to report
+        sweep(_Compares(), U55, inputs, **few)

@@ -13,7 +13,7 @@ import pytest
 
 from arm_recipes import ArmRecipeError, ArmRecipeType, sweep
 from arm_recipes.clusters import dask_executor
-from tests import models
+from tests.export.test_retarget import linear
 
 distributed = pytest.importorskip("distributed")
 
@@ -34,7 +34,7 @@ def cluster() -> Iterator[Any]:
 
 
 def test_the_rows_are_those_of_one_process_and_a_killed_worker_loses_none(cluster: Any) -> None:
-    model, inputs = models.conv_net()
+    model, inputs = linear()
     recipe = ArmRecipeType.ETHOSU_U55_INT8
     here = sweep(model, recipe, inputs, **_POINTS)
     with dask_executor(cluster.scheduler_address) as executor:
