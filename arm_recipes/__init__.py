@@ -20,12 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibration import load_calibration
-    from .errors import ArmRecipeError, CalibrationError, LoweringError, ModelError, OptionError, ToolError
+    from .errors import (
+        ArmRecipeError,
+        CalibrationError,
+        LoweringError,
+        ModelError,
+        OptionError,
+        SimulationError,
+        ToolError,
+    )
     from .lowering.calibrating import CalibrationWarning, calibration_summary
     from .lowering.quantized_io import quantized_io
     from .provider import ArmRecipeProvider, register
     from .recipe_types import ArmRecipeType
     from .session import export, vela_estimates
+    from .verification import verify
+    from .verify_report import VerifyReport
 
 __all__ = [
     "ArmRecipeError",
@@ -36,7 +46,9 @@ __all__ = [
     "LoweringError",
     "ModelError",
     "OptionError",
+    "SimulationError",
     "ToolError",
+    "VerifyReport",
     "__version__",
     "calibration_summary",
     "export",
@@ -44,6 +56,7 @@ __all__ = [
     "quantized_io",
     "register",
     "vela_estimates",
+    "verify",
 ]
 
 # Public name -> module. Names of the provider come through it, so that having one means being registered.
@@ -58,11 +71,14 @@ _MODULES = {
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
+    "SimulationError": "errors",
     "ToolError": "errors",
+    "VerifyReport": "verify_report",
     "load_calibration": "calibration",
     "quantized_io": "lowering.quantized_io",
     "register": "provider",
     "vela_estimates": "session",
+    "verify": "verification",
 }
 
 

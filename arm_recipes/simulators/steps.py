@@ -151,7 +151,9 @@ def _without_tensors(program: Program) -> Program:
 def _input(node: torch.fx.Node) -> Input:
     value = node.meta["val"]
     if not isinstance(value, Tensor):
-        raise SimulationError(f"Input {node.name} is no tensor, which no simulator takes. Leave it to the model's default.")
+        raise SimulationError(
+            f"Input {node.name} is no tensor, which no simulator takes. Leave it to the model's default."
+        )
     dtype = str(value.dtype).removeprefix("torch.")
     return Input(node.name, [int(size) for size in value.shape], list(value.dim_order()), dtype)
 

@@ -97,9 +97,7 @@ class TosaReference:
         process = running("tosa_worker", self.name)
         key = hashlib.sha256(graph).hexdigest()
         if key not in process.loaded:
-            process.call(
-                {"do": "load", "graph": key}, {"graph": np.frombuffer(graph, np.uint8)}, timeout=self._timeout
-            )
+            process.call({"do": "load", "graph": key}, {"graph": np.frombuffer(graph, np.uint8)}, timeout=self._timeout)
             process.loaded.add(key)
         placeholders = _user_inputs(self._modules[name])
         inputs = {
