@@ -122,9 +122,7 @@ def is_label(value: object) -> bool:
 
 def _checked(pair: tuple[object, object] | None, index: int) -> tuple[object, object]:
     if pair is None:
-        raise CalibrationError(
-            f"Item {index} of the data has no label, and others have. Give all of them one, or none."
-        )
+        raise CalibrationError(f"Item {index} of the data has no label, and others have. Give each one, or none.")
     return pair
 
 
@@ -132,7 +130,7 @@ def _labels(given: object) -> list[int]:
     values = torch.as_tensor(given) if not isinstance(given, Tensor) else given
     if values.is_floating_point() or values.dtype == torch.bool or values.dim() > 1:
         raise CalibrationError(
-            f"The labels are {values.dtype} of shape {list(values.shape)}. Allowed: class indices, one per sample, e.g. "
-            "a tensor of int64 with one dimension."
+            f"The labels are {values.dtype} of shape {list(values.shape)}. Allowed: class indices, one per sample, e.g."
+            " a tensor of int64 with one dimension."
         )
     return [int(label) for label in values.reshape(-1)]

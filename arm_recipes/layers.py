@@ -1,4 +1,4 @@
-"""The error of a lowered program layer by layer: each layer's value in the float model, the quantized one and simulated.
+"""The error of a lowered program layer by layer: each layer's value in float, in the quantized module and simulated.
 
 A layer here is what is quantized as one: an operator with the activation or batch norm that was fused into it. In a
 program that is not quantized it is an operator.
@@ -20,8 +20,9 @@ from .metrics import Moments, sqnr_db
 from .simulators.base import Traced
 from .simulators.tracing import origin_of
 
-# Simulated integers further than this from the quantized module's are not a matter of rounding.
-STEPS = 2
+# Simulated integers further than this from the quantized module's are not a matter of rounding, which adds up from
+# layer to layer; 16-bit steps are finer.
+STEPS = {torch.int8: 2, torch.int16: 16}
 # And so are float values that differ by more than this.
 SQNR_DB = 60.0
 
@@ -33,13 +34,14 @@ class LayerError:
     Attributes:
         layer: the operator and the module of the model that it came from, e.g. ``aten.conv2d of stem.0``.
         quantized_sqnr_db: of the quantized module's value against the float model's; None where there is no such twin.
-        simulated_sqnr_db: of the simulated value against the float model's; None where the layer has no value of its
-            own in the lowered program, or the float model.
+        simulated_sqnr_db: of the simulated value against the float model's; None where the layer has no value of
+            its own in the lowered program, or the float model.
         lost_db: by how much that SQNR is lower than the layer's worst input's; None where either is not known.
         elements: how many were compared with the quantized module's (or the exported program's); 0 where none were.
         different: how many of them differ, in integers where the layer is quantized.
         largest: the largest difference, in steps of the integers where the layer is quantized.
-        diverges: whether that is more than rounding explains (more than 2 steps; in float, less than 60 dB).
+        diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
+            than 60 dB.
     """
 
     layer: str
@@ -63,6 +65,7 @@ class _Layer:
     inputs: list[_Layer]
     scale: float | None = None
     zero_point: int = 0
+    dtype: torch.dtype | None = None
     is_input: bool = False
     quantized: Moments = field(default_factory=Moments)
     simulated: Moments = field(default_factory=Moments)
@@ -141,7 +144,7 @@ def _error(layer: _Layer) -> LayerError:
     if layer.scale is None:
         diverges = layer.agreement.elements > 0 and not sqnr_db(layer.agreement) >= SQNR_DB
     else:
-        diverges = layer.largest > STEPS
+        diverges = layer.largest > STEPS.get(layer.dtype or torch.int8, 2)
     return LayerError(
         layer.name,
         sqnr_db(layer.quantized) if layer.quantized.elements else None,
@@ -162,7 +165,7 @@ def _sqnr(layer: _Layer) -> float | None:
     return None
 
 
-class _Recorder(Interpreter):  # type: ignore[misc]
+class _Recorder(Interpreter):
     def __init__(self, module: GraphModule, names: set[Any]) -> None:
         super().__init__(module)
         self._names = names
@@ -203,6 +206,7 @@ def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
             [made[one] for one in inputs if one in made],
             float(scale),
             int(zero_point),
+            node.args[5],
             is_input=not calls,
         )
         made[node] = layer
@@ -307,6 +311,6 @@ def _is(node: Node, name: str) -> bool:
 def captured(model: nn.Module, inputs: Sequence[Tensor]) -> GraphModule | None:
     """The float model as the session captures it; None where that fails, as for a program that is lowered already."""
     try:
-        return torch.export.export(model, tuple(inputs), strict=True).module()  # type: ignore[return-value]
+        return torch.export.export(model, tuple(inputs), strict=True).module()
     except Exception:
         return None

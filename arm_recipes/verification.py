@@ -81,6 +81,7 @@ def verify(
 
 def verify(
     subject: Any,
+    /,
     *given: Any,
     example_inputs: object = None,
     calibration: object = None,
@@ -139,8 +140,8 @@ def verify(
         if extra or len(given) != 1:
             raise ArmRecipeError(
                 f"verify(session, data) takes one positional argument after the session and got {len(given)}"
-                f"{', and no ' + ', '.join(extra) if extra else ''}. An exported session has its recipe and options; to "
-                "export with others give verify(model, recipe, data)."
+                f"{', and no ' + ', '.join(extra) if extra else ''}. An exported session has its recipe and options; "
+                "to export with others give verify(model, recipe, data)."
             )
         session, data = subject, given[0]
     else:
@@ -159,8 +160,8 @@ def verify(
     samples = LabelledData(data, stages.specs, labels=labels, max_samples=max_samples)
     if max_accuracy_drop is not None and not samples.labelled:
         raise ArmRecipeError(
-            f"max_accuracy_drop={max_accuracy_drop:g} needs labels, and the data has none. Give pairs (inputs, label) as "
-            "the data, or labels=[...]."
+            f"max_accuracy_drop={max_accuracy_drop:g} needs labels, and the data has none. Give pairs (inputs, label) "
+            "as the data, or labels=[...]."
         )
     simulated = _simulator(program, timeout)
     tracer = None
@@ -386,8 +387,8 @@ class _Work:
         classes = scores.shape[-1] if scores.dim() else 0
         if scores.numel() != classes or not 0 <= label < classes:
             raise CalibrationError(
-                f"Label {label} names no class of output 0, whose shape is {list(scores.shape)}. Labels are class indices "
-                "for the last dimension of an output of one row; for others give metric=."
+                f"Label {label} names no class of output 0, whose shape is {list(scores.shape)}. Labels are class "
+                "indices for the last dimension of an output of one row; for others give metric=."
             )
         return {name: judge(scores, label) for name, judge in CLASSIFICATION.items() if name == "top1" or classes > 5}
 
@@ -431,9 +432,9 @@ def _check_simulator(simulator: str) -> None:
     if simulator == "fvp":
         raise ToolError(
             "simulator='fvp': an Arm FVP runs no .pte by itself. It needs FVP_Corstone_SSE-300_Ethos-U55 or "
-            "FVP_Corstone_SSE-320 on PATH, and executorch's arm_executor_runner built for it with the GNU Arm toolchain; "
-            "executorch's examples/arm/setup.sh and run.sh fetch, build and run them. arm_recipes does not drive them. "
-            "Allowed here: 'reference'."
+            "FVP_Corstone_SSE-320 on PATH, and executorch's arm_executor_runner built for it with the GNU Arm "
+            "toolchain; executorch's examples/arm/setup.sh and run.sh fetch, build and run them. arm_recipes does not "
+            "drive them. Allowed here: 'reference'."
         )
     raise ArmRecipeError(f"simulator={simulator!r} is no simulator. Allowed: 'reference', 'fvp'.")
 
@@ -490,9 +491,9 @@ def _first(data: object) -> object:
 def _method(programs: Mapping[str, Kept], method: str | None) -> str:
     if method is None and len(programs) == 1:
         return next(iter(programs))
-    if method not in programs:
+    if method is None or method not in programs:
         raise ModelError(
-            f"method={method!r}: the program has the methods {', '.join(map(repr, programs))}. Give one of them as method=."
+            f"method={method!r}: the program has the methods {', '.join(map(repr, programs))}. Give one as method=."
         )
     return method
 

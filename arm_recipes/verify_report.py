@@ -148,7 +148,7 @@ class VerifyReport:
 
     @property
     def first_divergence(self) -> LayerError | None:
-        """The first layer whose simulated value is off by more than rounding explains: where a broken program breaks."""
+        """The first layer that is off by more than rounding explains: where a broken program breaks."""
         return next((layer for layer in self.layers if layer.diverges), None)
 
     def comparison(self, reference: str, candidate: str, output: int = 0) -> Comparison:
@@ -174,7 +174,10 @@ class VerifyReport:
     def text(self, width: int = 110) -> str:
         """As tables, of `width` columns at most."""
         console = Console(file=io.StringIO(), width=width, color_system=None)
-        say = lambda text: console.print(text, markup=False, highlight=False)  # noqa: E731
+
+        def say(text: str) -> None:
+            console.print(text, markup=False, highlight=False)
+
         say(f"{self.recipe}, method {self.method}, {self.samples} samples of {self.source}")
         say(f"Simulated on {self.simulator}.")
         say(f"Agreement proves {self.proves}.")

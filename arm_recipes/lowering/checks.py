@@ -167,7 +167,8 @@ def calls(graph_module: GraphModule) -> Iterator[Node]:
 
 def operator_name(target: Any) -> str:
     """E.g. ``aten.add.Tensor``. (The edge dialect's operators spell themselves with their whole schema.)"""
-    return str(getattr(target, "_op", target))
+    inner = getattr(target, "_op", None)  # PyTorch's own operators have one too, which is no operator
+    return str(inner if isinstance(inner, torch._ops.OpOverload) else target)
 
 
 def where(node: Node) -> str:

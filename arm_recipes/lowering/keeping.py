@@ -38,7 +38,7 @@ class Kept:
     tensors: Mapping[str, Tensor]
 
 
-# Beside the managers and not on them, as they are upstream's. What is kept goes when its manager, and so its session, goes.
+# Beside the managers and not on them, as they are upstream's. What is kept goes when its manager and session go.
 _KEPT: WeakKeyDictionary[EdgeProgramManager, dict[str, Kept]] = WeakKeyDictionary()
 
 

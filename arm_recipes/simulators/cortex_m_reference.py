@@ -22,8 +22,8 @@ class CortexMReference:
 
     name = "executorch's Python reference kernels for Cortex-M"
     proves = (
-        "that the program's cortex_m operators, as their Python references define them, compute what the model does. It "
-        "proves neither CMSIS-NN's code nor the memory plan"
+        "that the program's cortex_m operators, as their Python references define them, compute what the model does. "
+        "It proves neither CMSIS-NN's code nor the memory plan"
     )
     delegates: tuple[Delegate, ...] = ()
     notes: tuple[str, ...] = ()

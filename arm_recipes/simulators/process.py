@@ -28,7 +28,7 @@ class Process:
     def __init__(self, module: str, name: str) -> None:
         self.name = name
         self.loaded: set[str] = set()
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         # The folders that this process imports from, wherever they came from.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
         self._process = subprocess.Popen(
@@ -84,8 +84,8 @@ class Process:
     def _epitaph(self, timeout: float | None) -> str:
         if timeout is not None:
             return (
-                f"{self.name} did not answer within {timeout:g} s, and was stopped. Give verify a longer timeout=, or a "
-                "smaller model."
+                f"{self.name} did not answer within {timeout:g} s, and was stopped. Give verify a longer timeout=, or "
+                "a smaller model."
             )
         status = self._process.wait()
         self._said.seek(0)

@@ -1,7 +1,7 @@
 """A lowered program as plain data: a list of operator calls that runs here, or in a process that gets it as text.
 
-An argument is a number, text or None as it stands, a list of arguments, or one of ``{"value": name of a step or input}``,
-``{"torch": "int8"}`` (a dtype, layout or memory format), ``{"device": "cpu"}`` and ``{"delegate": name}``.
+An argument is a number, text or None as it stands, a list of arguments, or one of ``{"value": name}`` (of a step or
+input), ``{"torch": "int8"}`` (a dtype, layout or memory format), ``{"device": "cpu"}`` and ``{"delegate": name}``.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def _operator_name(target: Any) -> str:
     name = getattr(target, "__name__", "")
     if target is operator.getitem or name in ("executorch_call_delegate", "alloc"):
         return {"executorch_call_delegate": "delegate"}.get(name, name)
-    return str(getattr(target, "_op", target))
+    inner = getattr(target, "_op", None)
+    return str(inner if isinstance(inner, torch._ops.OpOverload) else target)
 
 
 def _operator(name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The TOSA graph of a delegate: the one that its compiler was handed, where its operators come from, and its tensors."""
+"""The TOSA graph of a delegate: the one its compiler was handed, where its operators come from, and its tensors."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def _compiled_again(module: LoweredBackendModule, *, origins: bool) -> tuple[byt
             payload = backend.preprocess(copy.deepcopy(module.original_module), spec._to_list()).processed_bytes
         except (Exception, SystemExit) as error:
             raise SimulationError(
-                f"The delegate's program can't be compiled again for {module.backend_id}, as it was at export: {error}. "
-                "Was it changed since?"
+                f"The delegate's program can't be compiled again for {module.backend_id}, as it was at export: {error}."
+                " Was it changed since?"
             ) from error
         (written,) = Path(folder).glob(f"output*_{spec.tosa_spec}.tosa")
         return written.read_bytes(), payload

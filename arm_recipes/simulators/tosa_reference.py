@@ -30,8 +30,8 @@ _PROVES = {
         "code that Vela made of it"
     ),
     Family.VGF: (
-        "that the TOSA graphs that were handed to model-converter compute what the model does. It proves the graph, and "
-        "not what model-converter and a Vulkan driver make of it"
+        "that the TOSA graphs that were handed to model-converter compute what the model does. It proves the graph, "
+        "and not what model-converter and a Vulkan driver make of it"
     ),
 }
 
