@@ -42,6 +42,7 @@ class LayerError:
         largest: the largest difference, in steps of the integers where the layer is quantized.
         diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
             than 60 dB.
+        fused: the layers before it that have no value of their own, as the lowering fused them into this one.
     """
 
     layer: str
@@ -52,6 +53,7 @@ class LayerError:
     different: int
     largest: float
     diverges: bool
+    fused: tuple[str, ...] = ()
 
 
 @dataclass
@@ -154,7 +156,15 @@ def _error(layer: _Layer) -> LayerError:
         layer.different,
         layer.largest,
         diverges,
+        tuple(_fused_into(layer)) if layer.agreement.elements else (),
     )
+
+
+def _fused_into(layer: _Layer) -> Iterator[str]:
+    for before in layer.inputs:
+        if not before.agreement.elements and not before.is_input:
+            yield before.name
+            yield from _fused_into(before)
 
 
 def _sqnr(layer: _Layer) -> float | None:

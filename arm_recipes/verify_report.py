@@ -190,16 +190,16 @@ class VerifyReport:
             verdict = "equal" if match.exact else f"{match.different:,} differ, by up to {match.largest}"
             say(f"Integers of output {match.output}, quantized and simulated: of {match.elements:,}, {verdict}.")
         for delegate in self.delegates:
-            if delegate.reproduced is not None:
-                same = "gives the delegate's own bytes" if delegate.reproduced else "does NOT give the delegate's bytes"
-                say(f"{delegate.name} ({delegate.backend}, {delegate.bytes:,} bytes): the simulated graph {same}.")
+            same = "gives its own bytes" if delegate.reproduced else "does NOT give its bytes: it was changed"
+            say(f"{delegate.name} ({delegate.backend}, {delegate.bytes:,} bytes): compiled again, it {same}.")
         if self.layers:
             console.print(_layer_table(self.layers))
             if self.worst_layers:
                 say("Most is lost in: " + "; ".join(f"{one.layer} ({one.lost_db:.1f} dB)" for one in self.worst_layers))
             first = self.first_divergence
             if first is not None:
-                say(f"First layer that is off by more than rounding: {first.layer}.")
+                fused = f", or what was fused into it ({', '.join(first.fused)})" if first.fused else ""
+                say(f"First layer that is off by more than rounding: {first.layer}{fused}.")
         for gate in self.gates:
             if gate.name != "same_graph":
                 say(f"Gate {gate}.")

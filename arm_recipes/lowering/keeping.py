@@ -87,6 +87,6 @@ def _copied(recipe: Recipe, program: ExportedProgram) -> Kept:
         graph,
         {name: getattr(program.graph_module, name) for name in names},
         program.graph_signature,
-        # The program's dicts, not copies: to_executorch makes new ones where it changes something.
+        # The tensors themselves: to_executorch writes to none of them.
         {**program.state_dict, **program.constants},
     )

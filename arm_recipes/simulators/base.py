@@ -17,14 +17,14 @@ class Delegate:
         name: in the lowered program, e.g. ``lowered_module_0``.
         backend: e.g. ``EthosUBackend``.
         bytes: size of its payload.
-        reproduced: whether compiling the graph that is simulated gives the payload's very bytes; None where the
-            payload is that graph.
+        reproduced: whether upstream's backend, run again on the delegate's own program, gives the payload's very bytes.
+            If so, the graph that is simulated is the one that the payload was made of.
     """
 
     name: str
     backend: str
     bytes: int
-    reproduced: bool | None
+    reproduced: bool
 
 
 @dataclass(frozen=True)

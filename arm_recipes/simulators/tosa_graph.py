@@ -32,21 +32,21 @@ class Produced:
     computes: bool
 
 
-def tosa_graph(module: LoweredBackendModule) -> tuple[bytes, bool | None]:
+def tosa_graph(module: LoweredBackendModule) -> tuple[bytes, bool]:
     """The TOSA flatbuffer that a delegate was made of.
 
-    A TOSA delegate's payload is one. For Ethos-U and VGF it is what Vela and model-converter made of it; upstream's
-    backend is run again on the delegate's own program, and leaves the flatbuffer in a folder.
+    Upstream's backend is run again on the delegate's own program, and leaves the flatbuffer in a folder: for Ethos-U
+    and VGF the payload is what Vela and model-converter made of it. A TOSA delegate's payload is its flatbuffer.
 
     Returns:
-        The flatbuffer, and whether this run gave the payload's very bytes; None where the payload is the flatbuffer.
+        The flatbuffer, and whether this run gave the payload's very bytes.
 
     Raises:
         SimulationError: the delegate is not of one of Arm's backends, or can't be compiled again.
     """
-    if module.backend_id == "TOSABackend":
-        return module.processed_bytes, None
     graph, payload = _compiled_again(module, origins=False)
+    if module.backend_id == "TOSABackend":
+        graph = module.processed_bytes
     return graph, payload == module.processed_bytes
 
 

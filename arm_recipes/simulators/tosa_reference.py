@@ -36,11 +36,13 @@ _PROVES = {
 }
 
 
+_NOTES = {Family.VGF: ("The .vgf files themselves were not run: no Vulkan device with Arm's ML extensions is driven.",)}
+
+
 class TosaReference:
     """See `base.Simulator`."""
 
     name = "TOSA reference model"
-    notes: tuple[str, ...] = ()
 
     def __init__(self, kept: Kept, *, timeout: float) -> None:
         """
@@ -55,6 +57,7 @@ class TosaReference:
         process.call({"do": "forget"}, {}, timeout=timeout)
         process.loaded.clear()
         self.proves = _PROVES[kept.recipe.family]
+        self.notes = _NOTES.get(kept.recipe.family, ())
         self._timeout = timeout
         self._modules = {
             name: module for name, module in kept.modules.items() if isinstance(module, LoweredBackendModule)
