@@ -82,8 +82,10 @@ class LabelledData:
         def samples() -> Iterator[object]:
             self._found = []
             for inputs, label in pairs():
-                self._found.extend(_labels(label))
-                yield inputs
+                labels = _labels(label)
+                for index, one in enumerate(labels):
+                    self._found.append(one)
+                    yield _cut(inputs, index, len(labels))
 
         return samples
 
@@ -111,6 +113,20 @@ def _pair(item: object, specs: Sequence[InputSpec]) -> tuple[object, object] | N
         return None
     inputs, label = item
     return (inputs, label) if len(specs) == 1 or isinstance(inputs, (tuple, list, Mapping)) else None
+
+
+def _cut(inputs: Any, index: int, count: int) -> Any:
+    """Sample `index` of a batch of `count`. (load_calibration would cut it too, but choose, and so lose the labels.)"""
+    if count == 1:
+        return inputs
+    if isinstance(inputs, Mapping):
+        return {name: _cut(value, index, count) for name, value in inputs.items()}
+    if isinstance(inputs, (tuple, list)):
+        return tuple(_cut(value, index, count) for value in inputs)
+    length = len(inputs)
+    if length % count:
+        raise CalibrationError(f"A batch of {length} has {count} labels. Give one label per sample.")
+    return inputs[index * (length // count) : (index + 1) * (length // count)]
 
 
 def is_label(value: object) -> bool:
