@@ -42,10 +42,14 @@ class Kept:
 _KEPT: WeakKeyDictionary[EdgeProgramManager, dict[str, Kept]] = WeakKeyDictionary()
 
 
+# What simulators need of a node's meta: its shape and layout, and where it comes from.
+_META = ("val", "from_node")
+
+
 class Keep:
     """The last edge manager callable of every recipe. Asks for no passes, and copies the nodes of each method's graph.
 
-    That is some hundred microseconds for a delegated program, whose graph is a few nodes, and a few milliseconds for
+    That is less than a millisecond for a delegated program, whose graph is a few nodes, and a few milliseconds for
     one without delegates. Delegates and tensors are shared with the session, which holds them in any case.
     """
 
@@ -81,6 +85,8 @@ def _copied(recipe: Recipe, program: ExportedProgram) -> Kept:
     graph = Graph()
     nodes: dict[Any, Any] = {}
     graph.output(graph.graph_copy(program.graph, nodes))
+    for node in graph.nodes:
+        node.meta = {key: node.meta[key] for key in _META if key in node.meta}
     names = [node.target for node in graph.find_nodes(op="get_attr")]
     return Kept(
         recipe,
