@@ -44,7 +44,7 @@ def verify(
     labels: object = None,
     method: str | None = None,
     float_model: Model | None = None,
-    simulator: str = "reference",
+    simulator: str = "auto",
     per_layer: bool = False,
     metric: Metric | None = None,
     min_sqnr: float | None = None,
@@ -67,7 +67,7 @@ def verify(
     labels: object = None,
     method: str | None = None,
     float_model: Model | None = None,
-    simulator: str = "reference",
+    simulator: str = "auto",
     per_layer: bool = False,
     metric: Metric | None = None,
     min_sqnr: float | None = None,
@@ -88,7 +88,7 @@ def verify(
     labels: object = None,
     method: str | None = None,
     float_model: Model | None = None,
-    simulator: str = "reference",
+    simulator: str = "auto",
     per_layer: bool = False,
     metric: Metric | None = None,
     min_sqnr: float | None = None,
@@ -112,7 +112,9 @@ def verify(
         labels: class indices, one per sample, where the data holds none.
         method: of the program; may be left out where there is but one.
         float_model: the model in float, where the session was given a program that was quantized before.
-        simulator: ``reference``. (``fvp`` is refused with what it would need.)
+        simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
+            any other recipe the reference simulator of its family; ``reference`` or ``vulkan`` for one of them.
+            (``fvp`` is refused with what it would need.)
         per_layer: trace the error layer by layer.
         metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
             top-1 and top-5. Its name is what the report calls it.
@@ -133,7 +135,6 @@ def verify(
         ModelError: the session is not of a recipe of arm_recipes, or not done.
         ToolError: the simulator asked for is not installed.
     """
-    _check_simulator(simulator)
     if isinstance(subject, ExportSession):
         extra = {"example_inputs": example_inputs, "calibration": calibration, **options}
         extra = {name: value for name, value in extra.items() if value is not None}
@@ -156,6 +157,7 @@ def verify(
     programs = kept(session)
     name = _method(programs, method)
     program = programs[name]
+    _check_simulator(simulator, program)
     stages = _Stages(session, name, program, float_model)
     samples = LabelledData(data, stages.specs, labels=labels, max_samples=max_samples)
     if max_accuracy_drop is not None and not samples.labelled:
@@ -163,7 +165,7 @@ def verify(
             f"max_accuracy_drop={max_accuracy_drop:g} needs labels, and the data has none. Give pairs (inputs, label) "
             "as the data, or labels=[...]."
         )
-    simulated = _simulator(program, timeout)
+    simulated = _simulator(program, simulator, timeout)
     tracer = None
     if per_layer:
         reference, twin = stages.for_layers()
@@ -420,27 +422,42 @@ def _gates(
         yield Gate("max_accuracy_drop", what, max_accuracy_drop, drop, drop <= max_accuracy_drop + 1e-9)
 
 
-def _check_simulator(simulator: str) -> None:
-    if simulator == "reference":
+def _check_simulator(simulator: str, program: Kept) -> None:
+    if simulator == "vulkan" and program.recipe.family is not Family.VGF:
+        raise ArmRecipeError(
+            f"simulator='vulkan' runs .vgf files, of which {program.recipe.name} has none. Leave it out."
+        )
+    if simulator in ("auto", "reference", "vulkan"):
         return
     if simulator == "fvp":
         raise ToolError(
             "simulator='fvp': an Arm FVP runs no .pte by itself. It needs FVP_Corstone_SSE-300_Ethos-U55 or "
             "FVP_Corstone_SSE-320 on PATH, and executorch's arm_executor_runner built for it with the GNU Arm "
             "toolchain; executorch's examples/arm/setup.sh and run.sh fetch, build and run them. arm_recipes does not "
-            "drive them. Allowed here: 'reference'."
+            "drive them. Allowed here: 'auto', 'reference'."
         )
-    raise ArmRecipeError(f"simulator={simulator!r} is no simulator. Allowed: 'reference', 'fvp'.")
+    raise ArmRecipeError(f"simulator={simulator!r} is no simulator. Allowed: 'auto', 'reference', 'vulkan', 'fvp'.")
 
 
-def _simulator(program: Kept, timeout: float) -> Simulator:
+def _simulator(program: Kept, simulator: str, timeout: float) -> Simulator:
     if program.recipe.family is Family.CORTEX_M:
         from .simulators.cortex_m_reference import CortexMReference
 
         return CortexMReference(program, timeout=timeout)
     from .simulators.tosa_reference import TosaReference
 
-    return TosaReference(program, timeout=timeout)
+    if program.recipe.family is not Family.VGF or simulator == "reference":
+        return TosaReference(program, timeout=timeout)
+    from .simulators.vgf_emulation import VgfEmulation
+
+    try:
+        return VgfEmulation(program, timeout=timeout)
+    except (ToolError, SimulationError) as error:
+        if simulator == "vulkan":
+            raise
+        reference = TosaReference(program, timeout=timeout)
+        reference.notes = (f"The .vgf files were not run, but the TOSA graphs they were made of. {error}",)
+        return reference
 
 
 def _exported(

@@ -36,9 +36,6 @@ _PROVES = {
 }
 
 
-_NOTES = {Family.VGF: ("The .vgf files themselves were not run: no Vulkan device with Arm's ML extensions is driven.",)}
-
-
 class TosaReference:
     """See `base.Simulator`."""
 
@@ -57,7 +54,7 @@ class TosaReference:
         process.call({"do": "forget"}, {}, timeout=timeout)
         process.loaded.clear()
         self.proves = _PROVES[kept.recipe.family]
-        self.notes = _NOTES.get(kept.recipe.family, ())
+        self.notes: tuple[str, ...] = ()
         self._timeout = timeout
         self._modules = {
             name: module for name, module in kept.modules.items() if isinstance(module, LoweredBackendModule)
@@ -102,9 +99,9 @@ class TosaReference:
         if key not in process.loaded:
             process.call({"do": "load", "graph": key}, {"graph": np.frombuffer(graph, np.uint8)}, timeout=self._timeout)
             process.loaded.add(key)
-        placeholders = _user_inputs(self._modules[name])
+        placeholders = user_inputs(self._modules[name])
         inputs = {
-            str(index): physical(value, _order(node.meta["val"]))
+            str(index): physical(value, declared_order(node.meta["val"]))
             for index, (value, node) in enumerate(zip(given, placeholders))
         }
         _, outputs = process.call({"do": "run", "graph": key}, inputs, timeout=self._timeout)
@@ -116,18 +113,19 @@ class TosaReference:
         outputs = []
         for node, array in zip(nodes, arrays):
             declared = node.meta["val"]
-            order = _order(declared)
+            order = declared_order(declared)
             outputs.append(logical(array.reshape([declared.shape[dimension] for dimension in order]), order))
         return outputs
 
 
-def _user_inputs(module: LoweredBackendModule) -> list[torch.fx.Node]:
+def user_inputs(module: LoweredBackendModule) -> list[torch.fx.Node]:
+    """The placeholders of what a delegate is called with, in order."""
     program = module.original_module
     nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
     return [nodes[name] for name in program.graph_signature.user_inputs]
 
 
-def _order(declared: Tensor) -> list[int]:
+def declared_order(declared: Tensor) -> list[int]:
     """The order of dimensions in which a tensor goes to TOSA, for which upstream looks for NHWC alone."""
     order = declared.dim_order()
     return list(order if order in (NHWC_ORDER, NNHWC_ORDER) else range(declared.dim()))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from arm_recipes import ArmRecipeType, catalog, verify
 from tests import models, tiny_models
 
-_NETWORKS = {
+NETWORKS = {
     "conv": models.conv_net,
     "residual": tiny_models.residual,
     "depthwise": tiny_models.depthwise,
@@ -25,16 +25,16 @@ _NETWORKS = {
 }
 
 # The least SQNR in dB against float. 80 dB is a relative error of 1e-4.
-_LEAST = {catalog.Precision.FP: 80.0, catalog.Precision.INT8: 25.0, catalog.Precision.A16W8: 45.0}
+LEAST = {catalog.Precision.FP: 80.0, catalog.Precision.INT8: 25.0, catalog.Precision.A16W8: 45.0}
 
 # Rows of Cortex-M differ in the core only, which the Python reference kernels don't know.
-_ALL_NETWORKS_ON = "CORTEX_M55_INT8"
+_ALLNETWORKS_ON = "CORTEX_M55_INT8"
 
 _CASES = [
     pytest.param(recipe, network, id=f"{recipe.name}-{network}")
     for recipe in catalog.RECIPES
-    for network in _NETWORKS
-    if recipe.family is not catalog.Family.CORTEX_M or network == "conv" or recipe.name == _ALL_NETWORKS_ON
+    for network in NETWORKS
+    if recipe.family is not catalog.Family.CORTEX_M or network == "conv" or recipe.name == _ALLNETWORKS_ON
 ]
 
 
@@ -49,15 +49,17 @@ def smooth(model: nn.Module) -> nn.Module:
     return model
 
 
-def _samples(example: models.Example, count: int) -> list[tuple[Tensor, ...]]:
+def samples(example: models.Example, count: int) -> list[tuple[Tensor, ...]]:
+    """Random inputs, always the same."""
     torch.manual_seed(1)
     return [tuple(torch.randn(value.shape) for value in example.inputs) for _ in range(count)]
 
 
 @functools.cache
-def _session(recipe: catalog.Recipe) -> ExportSession:
+def session(recipe: catalog.Recipe) -> ExportSession:
+    """Exported by executorch's own `export`, once per test run."""
     networks = [str(network) for case in _CASES for row, network in [case.values] if row is recipe]
-    examples = {network: _NETWORKS[network]() for network in networks}
+    examples = {network: NETWORKS[network]() for network in networks}
     if recipe.precision is catalog.Precision.A16W8:
         for example in examples.values():
             smooth(example.model)
@@ -65,7 +67,7 @@ def _session(recipe: catalog.Recipe) -> ExportSession:
     try:
         return export(
             {network: example.model for network, example in examples.items()},
-            {network: _samples(example, 4) for network, example in examples.items()},
+            {network: samples(example, 4) for network, example in examples.items()},
             ExportRecipe.get_recipe(ArmRecipeType[recipe.name]),
         )
     finally:
@@ -74,9 +76,8 @@ def _session(recipe: catalog.Recipe) -> ExportSession:
 
 @pytest.mark.parametrize(("recipe", "network"), _CASES)
 def test_it_is_near_the_model(recipe: catalog.Recipe, network: str) -> None:
-    """On a session of executorch's own `export`."""
-    data = _samples(_NETWORKS[network](), 4)
-    report = verify(_session(recipe), data, method=network, min_sqnr=_LEAST[recipe.precision])
+    data = samples(NETWORKS[network](), 4)
+    report = verify(session(recipe), data, method=network, min_sqnr=LEAST[recipe.precision], simulator="reference")
     assert report.failed_gates == ()
     assert report.samples == 4
     assert all(delegate.reproduced for delegate in report.delegates)

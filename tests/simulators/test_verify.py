@@ -343,8 +343,9 @@ def test_the_kept_program_goes_with_its_session() -> None:
         (([(_DATA[0][0], 1), _DATA[1]],), {}, CalibrationError, "Item 1 of the data has no label"),
         (([(_DATA[0][0], 1)],), {"labels": [1]}, CalibrationError, "labels= is given, and the data holds labels too"),
         (([torch.zeros(1, 3, 4, 4)],), {}, CalibrationError, r"the model takes \(1, 3, 8, 8\)"),
+        ((_DATA,), {"simulator": "vulkan"}, ArmRecipeError, "runs .vgf files, of which TOSA_INT8 has none"),
         ((_DATA,), {"simulator": "fvp"}, ToolError, "needs FVP_Corstone_SSE-300_Ethos-U55"),
-        ((_DATA,), {"simulator": "qemu"}, ArmRecipeError, "simulator='qemu' is no simulator. Allowed: 'ref"),
+        ((_DATA,), {"simulator": "qemu"}, ArmRecipeError, "simulator='qemu' is no simulator. Allowed: 'auto'"),
     ],
 )
 def test_misuse(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:
