@@ -1,8 +1,8 @@
 """VGF delegates as they are in the program, on Arm's emulation of a Vulkan device with the ML extensions.
 
-Needs Arm's scenario runner, emulation layer and VGF library (the extra ``vulkan`` of this package), a Vulkan loader
-of 1.4 and Mesa's llvmpipe of 25 or later. Where the system's are older, another Linux tree that has them serves: its folder
-goes into the environment variable ARM_RECIPES_VULKAN_ROOT (see docs/verify.md).
+Needs Arm's scenario runner, emulation layer and VGF library (the extra ``vulkan`` of this package), a Vulkan loader of
+1.4, and Mesa's llvmpipe of 25 or later. Where the system's are older, another Linux tree that has them serves: its
+folder goes into the environment variable ARM_RECIPES_VULKAN_ROOT (see docs/verify.md).
 """
 
 from __future__ import annotations
