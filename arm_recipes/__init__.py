@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibration import load_calibration
-    from .errors import ArmRecipeError, CalibrationError, LoweringError, ModelError, OptionError, ToolError
+    from .errors import (
+        ArmRecipeError,
+        CalibrationError,
+        LoweringError,
+        ModelError,
+        OptionError,
+        SimulationError,
+        ToolError,
+    )
     from .lowering.calibrating import CalibrationWarning, calibration_summary
     from .lowering.quantized_io import quantized_io
     from .provider import ArmRecipeProvider, register
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
     from .session import export, vela_estimates
     from .sweep_result import SweepResult
     from .sweeping import sweep
+    from .verification import verify
+    from .verify_report import VerifyReport
 
 __all__ = [
     "ArmRecipeError",
@@ -40,8 +50,10 @@ __all__ = [
     "LoweringError",
     "ModelError",
     "OptionError",
+    "SimulationError",
     "SweepResult",
     "ToolError",
+    "VerifyReport",
     "__version__",
     "calibration_summary",
     "export",
@@ -53,6 +65,7 @@ __all__ = [
     "retarget",
     "sweep",
     "vela_estimates",
+    "verify",
 ]
 
 # Public name -> module. Names of the provider come through it, so that having one means being registered.
@@ -68,7 +81,9 @@ _MODULES = {
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
+    "SimulationError": "errors",
     "ToolError": "errors",
+    "VerifyReport": "verify_report",
     "load_calibration": "calibration",
     "quantization_report": "quantization",
     "quantized_io": "lowering.quantized_io",
@@ -77,6 +92,7 @@ _MODULES = {
     "sweep": "sweeping",
     "SweepResult": "sweep_result",
     "vela_estimates": "session",
+    "verify": "verification",
 }
 
 

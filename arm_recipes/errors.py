@@ -63,6 +63,10 @@ class CalibrationError(ArmRecipeError):
     """Calibration data is missing, can't be read, or is not what the model takes."""
 
 
+class SimulationError(ArmRecipeError):
+    """A simulator crashed, took too long, or does not accept a program."""
+
+
 def spell(values: Iterable[object] | str) -> str:
     """Write `values` as a list for a message; a string is a description and stays as it is."""
     return values if isinstance(values, str) else ", ".join(str(value) for value in values)

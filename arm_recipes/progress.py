@@ -1,17 +1,17 @@
-"""Progress bars over an export: its stages, and the samples of its calibration."""
+"""Progress bars over an export, its stages and the samples of its calibration, and over a verification."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from executorch.export import ExportSession, StageType
 from executorch.export.stages import PipelineArtifact, Stage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-Samples = Iterable[tuple[Any, ...]]
+_Sample = TypeVar("_Sample")
 
 
 class Bars:
@@ -20,11 +20,11 @@ class Bars:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
 
-    def samples(self, samples: Samples, total: int | None) -> Samples:
-        """`samples` with a bar of their own."""
+    def samples(self, samples: Iterable[_Sample], total: int | None, what: str = "  calibrate") -> Iterable[_Sample]:
+        """`samples` with a bar of their own, called `what`."""
         if self._progress is None:
             return samples
-        return self._progress.track(samples, total=total, description="  calibrate")
+        return self._progress.track(samples, total=total, description=what)
 
     def count(self, description: str, total: int) -> Callable[[], None]:
         """A bar of its own that every call of what is returned moves by one."""

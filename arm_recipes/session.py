@@ -210,7 +210,7 @@ def _for_method(given: object, method: str, models: Mapping[str, Model], argumen
 
 def _samples(model: Model, given: object, method: str) -> list[Inputs]:
     if given is None:
-        given = _carried(model)
+        given = carried(model)
     if given is None:
         raise ModelError(
             f"Method {method!r} has no example inputs. Give example_inputs=(tensor, ...), or a model that carries "
@@ -233,7 +233,7 @@ def _samples(model: Model, given: object, method: str) -> list[Inputs]:
     )
 
 
-def _carried(model: Model) -> object:
+def carried(model: Model) -> object:
     """The example inputs that a model brings with it."""
     if isinstance(model, ExportedProgram):
         if not model.example_inputs:
@@ -297,7 +297,8 @@ def _argument_names(model: Model) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
 
 
-def _specs(model: Model, sample: Inputs) -> tuple[InputSpec, ...]:
+def specs_for(model: Model, sample: Inputs) -> tuple[InputSpec, ...]:
+    """What `model` takes, by an example, with the names of its arguments where they can be told."""
     names = _argument_names(model)[: len(sample)]
     return specs_of(sample, names if len(names) == len(sample) else None)
 
@@ -323,7 +324,9 @@ def _calibration_data(
         calibration = {next(iter(models)): calibration}
     sources = {method: _for_method(calibration, method, models, "calibration") for method in models}
     return [
-        inputs[method] if source is None else load_calibration(source).bind(_specs(models[method], inputs[method][0]))
+        inputs[method]
+        if source is None
+        else load_calibration(source).bind(specs_for(models[method], inputs[method][0]))
         for method, source in sources.items()
     ]
 

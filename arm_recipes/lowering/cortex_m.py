@@ -21,6 +21,7 @@ from arm_recipes.errors import LoweringError
 from arm_recipes.options import CortexMOptions
 
 from .checks import ProgramCheck
+from .keeping import Keep
 from .layout import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .portable import PortableCheck, QuantizerVerdicts
 from .quantized_io import integer_io
@@ -69,6 +70,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
                 lower,
                 PortableCheck(recipe, options.allow_portable_fallback),
                 KernelCheck(recipe),
+                Keep(recipe),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),

@@ -21,6 +21,7 @@ from arm_recipes.catalog import Precision, Recipe
 from arm_recipes.options import DelegatedOptions
 
 from .checks import DelegationCheck, ProgramCheck
+from .keeping import Keep
 from .layout import InputCheck, declare_inputs
 from .quantized_io import integer_io
 from .quantizing import quantization
@@ -68,7 +69,7 @@ def delegated(
         lowering_recipe=LoweringRecipe(
             partitioners=[partitioner],
             edge_transform_passes=program_checks,
-            edge_manager_transform_passes=[check, *integer_io(recipe, options.io_dtype), *replace],
+            edge_manager_transform_passes=[check, *integer_io(recipe, options.io_dtype), *replace, Keep(recipe)],
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),
         # Arm's runtimes expect the delegate's payload inline.

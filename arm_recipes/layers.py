@@ -1,0 +1,326 @@
+"""The error of a lowered program layer by layer: each layer's value in float, in the quantized module and simulated.
+
+A layer here is what is quantized as one: an operator with the activation or batch norm that was fused into it. In a
+program that is not quantized it is an operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
+
+from .metrics import Moments, sqnr_db
+from .nodes import operator_name, where
+from .simulators.base import Traced
+from .simulators.tracing import origin_of
+
+# Simulated integers further than this from the quantized module's are not a matter of rounding, which adds up from
+# layer to layer; 16-bit steps are finer.
+STEPS = {torch.int8: 2, torch.int16: 16}
+# And so are float values that differ by more than this.
+SQNR_DB = 60.0
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """The error of one layer, over all samples.
+
+    Attributes:
+        layer: the operator and the module of the model that it came from, e.g. ``aten.conv2d of stem.0``.
+        quantized_sqnr_db: of the quantized module's value against the float model's; None where there is no such twin.
+        simulated_sqnr_db: of the simulated value against the float model's; None where the layer has no value of
+            its own in the lowered program, or the float model.
+        lost_db: by how much that SQNR is lower than the layer's worst input's; None where either is not known.
+        elements: how many were compared with the quantized module's (or the exported program's); 0 where none were.
+        different: how many of them differ, in integers where the layer is quantized.
+        largest: the largest difference, in steps of the integers where the layer is quantized.
+        diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
+            than 60 dB.
+        fused: the layers before it that have no value of their own, as the lowering fused them into this one.
+    """
+
+    layer: str
+    quantized_sqnr_db: float | None
+    simulated_sqnr_db: float | None
+    lost_db: float | None
+    elements: int
+    different: int
+    largest: float
+    diverges: bool
+    fused: tuple[str, ...] = ()
+
+
+@dataclass
+class _Layer:
+    """A layer of the reference graph. `node` gives its value, an integer one where `scale` is not None."""
+
+    name: str
+    node: str
+    keys: list[tuple[str, ...]]
+    twin: str | None
+    inputs: list[_Layer]
+    scale: float | None = None
+    zero_point: int = 0
+    dtype: torch.dtype | None = None
+    is_input: bool = False
+    quantized: Moments = field(default_factory=Moments)
+    simulated: Moments = field(default_factory=Moments)
+    agreement: Moments = field(default_factory=Moments)
+    different: int = 0
+    largest: float = 0.0
+
+    def real(self, value: Tensor) -> Tensor:
+        return value if self.scale is None else (value.to(torch.float64) - self.zero_point) * self.scale
+
+
+class LayerTracer:
+    """Adds up the errors of the layers, sample by sample."""
+
+    def __init__(self, reference: GraphModule, captured: GraphModule | None) -> None:
+        """
+        Args:
+            reference: the quantized module, or the module of the exported program where nothing is quantized.
+            captured: the float model as torch.export captures it; None where there is none.
+        """
+        self._reference = reference
+        self._captured = captured
+        twins = {} if captured is None else _twins(captured)
+        self._layers = list(_layers(reference, twins))
+
+    def add(self, inputs: Sequence[Tensor], traced: Sequence[Traced]) -> None:
+        """Add one sample, with what a simulator traced for it."""
+        expected = _values(self._reference, inputs, {layer.node for layer in self._layers})
+        floats = {}
+        if self._captured is not None:
+            floats = _values(self._captured, inputs, {layer.twin for layer in self._layers if layer.twin})
+        simulated = self._assigned(traced, expected)
+        for layer in self._layers:
+            want = expected[layer.node]
+            twin = floats.get(layer.twin or "")
+            twin = twin if twin is not None and twin.shape == want.shape else None
+            if twin is not None:
+                layer.quantized += Moments.of(twin, layer.real(want))
+            found = simulated.get(layer.node)
+            if found is None:
+                continue
+            layer.agreement += Moments.of(want, found)
+            difference = (found.to(torch.float64) - want.to(torch.float64)).abs()
+            layer.different += int((difference != 0).sum())
+            layer.largest = max(layer.largest, float(difference.max()) if difference.numel() else 0.0)
+            if twin is not None:
+                layer.simulated += Moments.of(twin, layer.real(found))
+
+    def _assigned(self, traced: Sequence[Traced], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The simulated value of each layer that has one, by node.
+
+        What is fused into a layer only when it is lowered, as activations are, leaves that layer with the value that
+        the activation's own layer has in the reference.
+        """
+        found = {layer.node: _candidate(layer, traced, expected[layer.node]) for layer in self._layers}
+        for layer in self._layers:
+            if len(layer.inputs) != 1 or found[layer.node] is not None:
+                continue
+            before, want = layer.inputs[0].node, expected[layer.node]
+            value = found[before]
+            if value is None or value.shape != want.shape or value.dtype != want.dtype:
+                continue
+            if Moments.of(want, value).noise < Moments.of(expected[before], value).noise:
+                found[layer.node], found[before] = value, None
+        return {node: value for node, value in found.items() if value is not None}
+
+    def errors(self) -> tuple[LayerError, ...]:
+        """In the order in which the model computes the layers."""
+        return tuple(_error(layer) for layer in self._layers if not layer.is_input)
+
+
+def _error(layer: _Layer) -> LayerError:
+    own = _sqnr(layer)
+    before = [sqnr for sqnr in map(_sqnr, layer.inputs) if sqnr is not None and math.isfinite(sqnr)]
+    known = own is not None and math.isfinite(own) and before
+    if layer.scale is None:
+        diverges = layer.agreement.elements > 0 and not sqnr_db(layer.agreement) >= SQNR_DB
+    else:
+        diverges = layer.largest > STEPS.get(layer.dtype or torch.int8, 2)
+    return LayerError(
+        layer.name,
+        sqnr_db(layer.quantized) if layer.quantized.elements else None,
+        sqnr_db(layer.simulated) if layer.simulated.elements else None,
+        min(before) - own if known and own is not None else None,
+        layer.agreement.elements,
+        layer.different,
+        layer.largest,
+        diverges,
+        tuple(_fused_into(layer)) if layer.agreement.elements else (),
+    )
+
+
+def _fused_into(layer: _Layer) -> Iterator[str]:
+    for before in layer.inputs:
+        if not before.agreement.elements and not before.is_input:
+            yield before.name
+            yield from _fused_into(before)
+
+
+def _sqnr(layer: _Layer) -> float | None:
+    """Simulated where that is known, else quantized."""
+    for moments in (layer.simulated, layer.quantized):
+        if moments.elements:
+            return sqnr_db(moments)
+    return None
+
+
+class _Recorder(Interpreter):
+    def __init__(self, module: GraphModule, names: set[Any]) -> None:
+        super().__init__(module)
+        self._names = names
+        self.found: dict[str, Tensor] = {}
+
+    def run_node(self, n: Node) -> Any:
+        value = super().run_node(n)
+        if n.name in self._names and isinstance(value, Tensor):
+            self.found[n.name] = value.detach().clone()
+        return value
+
+
+def _values(module: GraphModule, inputs: Sequence[Tensor], names: set[Any]) -> dict[str, Tensor]:
+    recorder = _Recorder(module, names)
+    with torch.no_grad():
+        recorder.run(*inputs)
+    return recorder.found
+
+
+def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
+    quantizers = [node for node in reference.graph.nodes if _is(node, "quantize_per_tensor")]
+    if not quantizers:
+        yield from _float_layers(reference, twins)
+        return
+    made: dict[Node, _Layer] = {}
+    for node in quantizers:
+        source = node.args[0]
+        group, inputs = _group(source)
+        scale, zero_point = node.args[1], node.args[2]
+        if not isinstance(scale, (int, float)):
+            continue
+        calls = [one for one in group if one.op == "call_function"]
+        layer = _Layer(
+            where(calls[0]) if calls else f"input {source.name}",
+            node.name,
+            [_key(one) for one in calls],
+            _twin(source, twins),
+            [made[one] for one in inputs if one in made],
+            float(scale),
+            int(zero_point),
+            node.args[5],
+            is_input=not calls,
+        )
+        made[node] = layer
+        yield layer
+
+
+def _group(last: Node) -> tuple[list[Node], list[Node]]:
+    """The nodes between quantized values and `last`, in order, and the quantize nodes of the former."""
+    group: list[Node] = []
+    inputs: list[Node] = []
+    todo = [last]
+    while todo:
+        node = todo.pop()
+        if _is(node, "dequantize_per_tensor"):
+            inputs.extend(node.all_input_nodes[:1])
+        elif (
+            node.op in ("call_function", "placeholder") and "quantize_per" not in str(node.target) and node not in group
+        ):
+            group.append(node)
+            todo.extend(node.all_input_nodes)
+    order = {node: index for index, node in enumerate(last.graph.nodes)}
+    return sorted(group, key=lambda node: order[node]), inputs
+
+
+def _float_layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
+    made: dict[Node, _Layer] = {}
+    for node in reference.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) or _fused(node) is not None:
+            continue
+        before = [one for one in node.all_input_nodes if _fused(one) is node]
+        sources = [*node.all_input_nodes, *(source for one in before for source in one.all_input_nodes)]
+        made[node] = _Layer(
+            where(before[0] if before else node),
+            node.name,
+            [_key(one) for one in (*before, node)],
+            _twin(node, twins),
+            [made[one] for one in sources if one in made],
+        )
+        yield made[node]
+
+
+def _twins(captured: GraphModule) -> dict[str, str]:
+    """The node of the float model that has the value of each node once batch norms are fused, by name."""
+    twins = {}
+    for node in captured.graph.nodes:
+        fused = _fused(node)
+        twins[node.name] = node.name if fused is None else fused.name
+    return twins
+
+
+def _fused(node: Node) -> Node | None:
+    """The batch norm that becomes part of a convolution or linear, if any."""
+    if node.op != "call_function" or not any(word in str(node.target) for word in ("conv", "linear")):
+        return None
+    users = list(node.users)
+    return users[0] if len(users) == 1 and "batch_norm" in str(users[0].target) else None
+
+
+def _twin(node: Node, twins: dict[str, str]) -> str | None:
+    """By the name of the captured model's node that this one was made from, which it need not have itself."""
+    origin = origin_of(node)
+    return next((twins[name] for name in (*origin[:1], node.name) if name in twins), None)
+
+
+def _key(node: Node) -> tuple[str, ...]:
+    """What the origins of all that is made from `node` end with."""
+    return (node.name, *origin_of(node))
+
+
+def _candidate(layer: _Layer, traced: Sequence[Traced], want: Tensor) -> Tensor | None:
+    """What the simulator has for the layer, in the layout of `want`: the last such tensor from its first operator on.
+
+    Transposes before it are its input's, though they come from it.
+    """
+    own = [one for one in traced if any(one.origin[-len(key) :] == key for key in layer.keys)]
+    first = next((index for index, one in enumerate(own) if one.computes), None)
+    if first is None:
+        first = 0
+    fitting = [
+        one.value for one in own[first:] if one.value.dtype == want.dtype and _laid_out(one.value, want) is not None
+    ]
+    return _laid_out(fitting[-1], want) if fitting else None
+
+
+def _laid_out(value: Tensor, want: Tensor) -> Tensor | None:
+    """`value` in the shape of `want`, from NHWC if need be; where both would do, the one that is nearer."""
+    forms = [value] if value.shape == want.shape else []
+    if value.dim() == want.dim() == 4:
+        nchw = value.permute(0, 3, 1, 2)
+        forms += [nchw] if nchw.shape == want.shape else []
+    elif value.numel() == want.numel() and not forms:
+        forms = [value.reshape(want.shape)]
+    if not forms and value.numel() == want.numel() and max(value.shape, default=1) == value.numel():
+        forms = [value.reshape(want.shape)]
+    return min(forms, key=lambda form: Moments.of(want, form).noise, default=None)
+
+
+def _is(node: Node, name: str) -> bool:
+    return node.op == "call_function" and operator_name(node).split(".")[1:2] == [name]
+
+
+def captured(model: nn.Module, inputs: Sequence[Tensor]) -> GraphModule | None:
+    """The float model as the session captures it; None where that fails, as for a program that is lowered already."""
+    try:
+        return torch.export.export(model, tuple(inputs), strict=True).module()
+    except Exception:
+        return None

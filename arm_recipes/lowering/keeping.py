@@ -1,0 +1,98 @@
+"""What a session has to keep so that its program can be run later: to_executorch rewrites the edge program in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from executorch.exir.pass_manager import PassType
+from executorch.exir.program import EdgeProgramManager
+from executorch.export import ExportSession
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ExportGraphSignature
+from torch.fx import Graph
+
+from arm_recipes.catalog import Recipe
+from arm_recipes.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One method's lowered program, as it was before to_executorch. Nothing in it but the graph's nodes is a copy.
+
+    Attributes:
+        recipe: the catalog row that it was lowered with.
+        graph: the edge program's graph; delegates are called by executorch_call_delegate.
+        modules: what the graph's get_attr nodes name, such as the delegates' LoweredBackendModules.
+        signature: tells which placeholders are parameters and which are inputs.
+        tensors: parameters, buffers and constants by their names in the signature.
+    """
+
+    recipe: Recipe
+    graph: Graph
+    modules: Mapping[str, Any]
+    signature: ExportGraphSignature
+    tensors: Mapping[str, Tensor]
+
+
+# Beside the managers and not on them, as they are upstream's. What is kept goes when its manager and session go.
+_KEPT: WeakKeyDictionary[EdgeProgramManager, dict[str, Kept]] = WeakKeyDictionary()
+
+
+# What simulators need of a node's meta: its shape and layout, and where it comes from.
+_META = ("val", "from_node")
+
+
+class Keep:
+    """The last edge manager callable of every recipe. Asks for no passes, and copies the nodes of each method's graph.
+
+    That is less than a millisecond for a delegated program, whose graph is a few nodes, and a few milliseconds for
+    one without delegates. Delegates and tensors are shared with the session, which holds them in any case.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
+        _KEPT[manager] = {
+            method: _copied(self._recipe, manager.exported_program(method)) for method in sorted(manager.methods)
+        }
+        return []
+
+
+def kept(session: ExportSession) -> dict[str, Kept]:
+    """The lowered programs of a session by method, as they were before to_executorch.
+
+    Works for any session of a recipe of arm_recipes, also one from executorch's own `export`.
+
+    Raises:
+        ModelError: the session has none.
+    """
+    for artifact in reversed(session.get_stage_artifacts().values()):
+        if isinstance(artifact.data, EdgeProgramManager) and artifact.data in _KEPT:
+            return _KEPT[artifact.data]
+    raise ModelError(
+        "The session keeps no lowered program of an Arm recipe: it was not exported, its recipe is not of arm_recipes, "
+        "its pipeline_stages leave out EDGE_PROGRAM_MANAGER_TRANSFORM, or another recipe that it was combined with "
+        "changed the program afterwards. Export with a recipe of arm_recipes alone, with the default stages."
+    )
+
+
+def _copied(recipe: Recipe, program: ExportedProgram) -> Kept:
+    graph = Graph()
+    nodes: dict[Any, Any] = {}
+    graph.output(graph.graph_copy(program.graph, nodes))
+    for node in graph.nodes:
+        node.meta = {key: node.meta[key] for key in _META if key in node.meta}
+    names = [node.target for node in graph.find_nodes(op="get_attr")]
+    return Kept(
+        recipe,
+        graph,
+        {name: getattr(program.graph_module, name) for name in names},
+        program.graph_signature,
+        # The tensors themselves: to_executorch writes to none of them.
+        {**program.state_dict, **program.constants},
+    )

@@ -1,0 +1,70 @@
+"""What a simulator is to `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """One delegated subgraph.
+
+    Attributes:
+        name: in the lowered program, e.g. ``lowered_module_0``.
+        backend: e.g. ``EthosUBackend``.
+        bytes: size of its payload.
+        reproduced: whether upstream's backend, run again on the delegate's own program, gives the payload's very bytes.
+            If so, the graph that is simulated is the one that the payload was made of.
+    """
+
+    name: str
+    backend: str
+    bytes: int
+    reproduced: bool
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A tensor from inside the lowered program.
+
+    Attributes:
+        origin: names of the nodes that it came from, from the lowered program's back to the captured model's.
+        value: as the simulator has it; rank 4 may be NHWC where the model has NCHW.
+        computes: whether its operator computes, and does not only move or rescale numbers.
+    """
+
+    origin: tuple[str, ...]
+    value: Tensor
+    computes: bool
+
+
+class Simulator(Protocol):
+    """Runs one method of a lowered program.
+
+    Attributes:
+        name: of the simulator.
+        proves: what an agreement of its outputs proves, and what not.
+        delegates: the subgraphs it runs.
+        notes: what a reader of the report has to know besides.
+    """
+
+    name: str
+    proves: str
+    delegates: tuple[Delegate, ...]
+    notes: tuple[str, ...]
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The program's outputs for the inputs of one sample.
+
+        Raises:
+            SimulationError: the simulator crashed, took too long, or does not accept the program.
+        """
+        ...
+
+    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+        """Tensors from inside the program, in the order in which they are computed. Raises as `run` does."""
+        ...

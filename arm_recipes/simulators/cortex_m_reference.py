@@ -1,0 +1,76 @@
+"""Upstream's Python reference kernels for ``cortex_m::*``: the whole edge program in eager mode, in its own process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from arm_recipes.lowering.keeping import Kept
+from arm_recipes.nodes import operator_name
+
+from .base import Delegate, Traced
+from .process import Process, running
+from .steps import packed, program_of, to_message, unpacked
+from .tracing import origin_of
+
+
+class CortexMReference:
+    """See `base.Simulator`."""
+
+    name = "executorch's Python reference kernels for Cortex-M"
+    proves = (
+        "that the program's cortex_m operators, as their Python references define them, compute what the model does. "
+        "It proves neither CMSIS-NN's code nor the memory plan"
+    )
+    delegates: tuple[Delegate, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, kept: Kept, *, timeout: float) -> None:
+        """
+        Args:
+            kept: one method's lowered program.
+            timeout: seconds for one sample.
+
+        Raises:
+            SimulationError: the program can't be simulated.
+        """
+        self._timeout = timeout
+        self._graph = kept.graph
+        self._content, self._tensors = to_message(program_of(kept.graph, kept.signature, kept.tensors, ()))
+        digest = hashlib.sha256(json.dumps(self._content, sort_keys=True).encode())
+        for name in sorted(self._tensors):
+            digest.update(self._tensors[name].tobytes())
+        self._key = digest.hexdigest()
+        process = running("edge_worker", self.name)
+        process.call({"do": "forget"}, {}, timeout=timeout)
+        process.loaded.clear()
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        values = self._simulated(inputs, traced=False)
+        return [values[f"output.{index}"] for index in range(len(values))]
+
+    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+        values = self._simulated(inputs, traced=True)
+        return [
+            Traced(origin_of(node), values[f"step.{node.name}"], "clone" not in operator_name(node))
+            for node in self._graph.nodes
+            if f"step.{node.name}" in values
+        ]
+
+    def _simulated(self, inputs: Sequence[Tensor], *, traced: bool) -> dict[str, Tensor]:
+        process = self._loaded()
+        orders, arrays = packed({str(index): value for index, value in enumerate(inputs)})
+        request = {"do": "run", "program": self._key, "orders": orders, "traced": traced}
+        answer, results = process.call(request, arrays, timeout=self._timeout)
+        return unpacked(answer["orders"], results)
+
+    def _loaded(self) -> Process:
+        process = running("edge_worker", self.name)
+        if self._key not in process.loaded:
+            request = {"do": "load", "program": self._key, "content": self._content}
+            process.call(request, self._tensors, timeout=self._timeout)
+            process.loaded.add(self._key)
+        return process

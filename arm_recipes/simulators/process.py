@@ -1,0 +1,124 @@
+"""A simulator's process, seen from here: started when first needed, used again, killed when it takes too long."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import Any
+
+from arm_recipes.errors import SimulationError
+
+from . import frames
+
+_STARTUP_SECONDS = 120.0
+
+
+class Process:
+    """Runs one of the worker modules of this package.
+
+    Attributes:
+        name: of the simulator, for messages.
+        loaded: what it was given to run, by name.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.name = name
+        self.loaded: set[str] = set()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        # The folders that this process imports from, wherever they came from.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.{module}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            env=environment,
+        )
+        self._lock = threading.Lock()
+        self.call({"do": "start"}, {}, timeout=_STARTUP_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def call(
+        self, header: dict[str, Any], arrays: frames.Arrays, *, timeout: float
+    ) -> tuple[dict[str, Any], frames.Arrays]:
+        """Send a message and wait for its answer, for `timeout` seconds at most.
+
+        Raises:
+            SimulationError: the process ended or took too long, either of which ends it, or it answered with an error.
+        """
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            self._process.kill()
+
+        assert self._process.stdin is not None and self._process.stdout is not None
+        timer = threading.Timer(timeout, kill)
+        with self._lock:
+            timer.start()
+            try:
+                frames.write(self._process.stdin, header, arrays)  # type: ignore[arg-type]
+                answer, results = frames.read(self._process.stdout)  # type: ignore[arg-type]
+            except (EOFError, OSError) as error:
+                raise SimulationError(self._epitaph(timeout if late.is_set() else None)) from error
+            finally:
+                timer.cancel()
+        if "error" in answer:
+            raise SimulationError(f"{self.name} can't run the program: {answer['error']}.")
+        return answer, results
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._said):
+            if stream is not None:
+                stream.close()
+
+    def _epitaph(self, timeout: float | None) -> str:
+        if timeout is not None:
+            return (
+                f"{self.name} did not answer within {timeout:g} s, and was stopped. Give verify a longer timeout=, or "
+                "a smaller model."
+            )
+        status = self._process.wait()
+        self._said.seek(0)
+        words = self._said.read().decode(errors="replace").strip().splitlines()[-5:]
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        said = f" It said last: {' / '.join(words)}." if words else ""
+        return (
+            f"{self.name} {how} while it ran the program.{said} The program may be broken; export once more, and "
+            "report this with the model if it happens again."
+        )
+
+
+_RUNNING: dict[str, Process] = {}
+
+
+def running(module: str, name: str) -> Process:
+    """The process that runs a worker module; one that died is replaced.
+
+    Raises:
+        SimulationError: it does not start.
+    """
+    found = _RUNNING.get(module)
+    if found is None or not found.alive:
+        if found is not None:
+            found.close()
+        else:
+            atexit.register(stop, module)
+        _RUNNING[module] = Process(module, name)
+    return _RUNNING[module]
+
+
+def stop(module: str) -> None:
+    """End the process of a worker module, if there is one."""
+    found = _RUNNING.pop(module, None)
+    if found is not None:
+        found.close()

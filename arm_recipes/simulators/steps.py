@@ -1,0 +1,218 @@
+"""A lowered program as plain data: a list of operator calls that runs here, or in a process that gets it as text.
+
+An argument is a number, text or None as it stands, a list of arguments, or one of ``{"value": name}`` (of a step or
+input), ``{"torch": "int8"}`` (a dtype, layout or memory format), ``{"device": "cpu"}`` and ``{"delegate": name}``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arm_recipes.errors import SimulationError
+
+from .frames import Arrays
+
+Delegate = Callable[[str, Sequence[Tensor]], Sequence[Tensor]]
+
+_TORCH = (torch.dtype, torch.layout, torch.memory_format)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of an operator, e.g. ``cortex_m.quantized_conv2d.default``; or ``getitem``, ``alloc``, ``delegate``."""
+
+    name: str
+    operator: str
+    arguments: list[Any]
+    keywords: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the program takes. `order` is the dimensions from the outermost in memory to the innermost."""
+
+    name: str
+    shape: list[int]
+    order: list[int]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A lowered program. `outputs` are arguments; `tensors` are parameters, buffers and constants by name."""
+
+    inputs: list[Input]
+    steps: list[Step]
+    outputs: list[Any]
+    tensors: dict[str, Tensor]
+
+
+def program_of(graph: torch.fx.Graph, signature: Any, tensors: Any, delegates: Sequence[str]) -> Program:
+    """The program of a kept graph (see `lowering.keeping.Kept`).
+
+    Raises:
+        SimulationError: it keeps state between calls, or holds control flow outside of delegates.
+    """
+    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
+        raise SimulationError(
+            "The program keeps state between calls, or writes to its inputs, so that samples are not independent, and "
+            "can't be verified. Let the model take its state as an input and give it as an output."
+        )
+    stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    stored |= signature.inputs_to_lifted_tensor_constants
+    inputs, steps, constants = [], [], {}
+    outputs: list[Any] = []
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name in stored:
+            constants[node.name] = tensors[stored[node.name]]
+        elif node.op == "placeholder":
+            inputs.append(_input(node))
+        elif node.op == "call_function":
+            arguments, keywords = (_plain(node.args, delegates), _plain(node.kwargs, delegates))
+            steps.append(Step(node.name, _operator_name(node.target), arguments, keywords))
+        elif node.op == "output":
+            outputs = _plain(node.args[0], delegates)
+        elif node.op != "get_attr" or node.target not in delegates:
+            raise SimulationError(
+                f"The program holds {node.op} {node.target} outside of its delegates, which no simulator runs. Models "
+                "with control flow can be verified only where all of it is delegated."
+            )
+    return Program(inputs, steps, outputs, constants)
+
+
+def run(
+    program: Program, inputs: Sequence[Tensor], delegate: Delegate | None = None, watch: dict[str, Any] | None = None
+) -> list[Tensor]:
+    """Run in eager mode, delegates by `delegate(name, inputs)`. `watch` collects what each step gives."""
+    values: dict[str, Any] = {**program.tensors}
+    values |= {spec.name: _in_order(value, spec) for spec, value in zip(program.inputs, inputs)}
+    with torch.no_grad():
+        for step in program.steps:
+            arguments = [_actual(argument, values) for argument in step.arguments]
+            keywords = {name: _actual(argument, values) for name, argument in step.keywords.items()}
+            if step.operator == "delegate":
+                assert delegate is not None
+                values[step.name] = delegate(arguments[0], arguments[1:])
+            else:
+                values[step.name] = _operator(step.operator)(*arguments, **keywords)
+            if watch is not None:
+                watch[step.name] = values[step.name]
+    return [_actual(output, values) for output in program.outputs]
+
+
+def to_message(program: Program) -> tuple[dict[str, Any], Arrays]:
+    """Text and numbers that `from_message` makes the program of. Without delegates."""
+    orders, arrays = packed(program.tensors)
+    content = {key: value for key, value in asdict(_without_tensors(program)).items() if key != "tensors"}
+    return {**content, "orders": orders}, arrays
+
+
+def from_message(content: dict[str, Any], arrays: Arrays) -> Program:
+    return Program(
+        [Input(**one) for one in content["inputs"]],
+        [Step(**one) for one in content["steps"]],
+        content["outputs"],
+        unpacked(content["orders"], arrays),
+    )
+
+
+def packed(tensors: dict[str, Tensor]) -> tuple[dict[str, list[int]], Arrays]:
+    """The tensors as arrays in the order of their memory, and that order."""
+    orders = {name: list(tensor.dim_order()) for name, tensor in tensors.items()}
+    return orders, {name: physical(tensor, orders[name]) for name, tensor in tensors.items()}
+
+
+def unpacked(orders: dict[str, list[int]], arrays: Arrays) -> dict[str, Tensor]:
+    return {name: logical(arrays[name], order) for name, order in orders.items()}
+
+
+def physical(tensor: Tensor, order: Sequence[int]) -> np.ndarray[Any, Any]:
+    """The tensor's numbers in memory order `order`."""
+    return tensor.detach().permute(*order).contiguous().numpy()
+
+
+def logical(array: np.ndarray[Any, Any], order: Sequence[int]) -> Tensor:
+    """The reverse: a tensor that lies in memory in `order`."""
+    back = sorted(range(len(order)), key=lambda dimension: order[dimension])
+    return torch.from_numpy(array).permute(*back)
+
+
+def _without_tensors(program: Program) -> Program:
+    return Program(program.inputs, program.steps, program.outputs, {})
+
+
+def _input(node: torch.fx.Node) -> Input:
+    value = node.meta["val"]
+    if not isinstance(value, Tensor):
+        raise SimulationError(
+            f"Input {node.name} is no tensor, which no simulator takes. Leave it to the model's default."
+        )
+    dtype = str(value.dtype).removeprefix("torch.")
+    return Input(node.name, [int(size) for size in value.shape], list(value.dim_order()), dtype)
+
+
+def _in_order(value: Tensor, spec: Input) -> Tensor:
+    return value.permute(*spec.order).contiguous().permute(*sorted(range(value.dim()), key=lambda at: spec.order[at]))
+
+
+def _operator_name(target: Any) -> str:
+    name = getattr(target, "__name__", "")
+    if target is operator.getitem or name in ("executorch_call_delegate", "alloc"):
+        return {"executorch_call_delegate": "delegate"}.get(name, name)
+    inner = getattr(target, "_op", None)
+    return str(inner if isinstance(inner, torch._ops.OpOverload) else target)
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    if name == "getitem":
+        return operator.getitem
+    if name == "alloc":
+        return _alloc
+    namespace, packet, overload = name.split(".")
+    found: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
+    return found
+
+
+def _alloc(spec: Any) -> Any:
+    """Scratch memory, of (shape, dtype) or of several such."""
+    if isinstance(spec[1], torch.dtype):
+        return torch.empty(spec[0], dtype=spec[1])
+    return [_alloc(one) for one in spec]
+
+
+def _plain(argument: Any, delegates: Sequence[str]) -> Any:
+    if isinstance(argument, torch.fx.Node):
+        if argument.op == "get_attr" and argument.target in delegates:
+            return {"delegate": argument.target}
+        return {"value": argument.name}
+    if isinstance(argument, (list, tuple)):
+        return [_plain(one, delegates) for one in argument]
+    if isinstance(argument, dict):
+        return {name: _plain(one, delegates) for name, one in argument.items()}
+    if isinstance(argument, _TORCH):
+        return {"torch": str(argument).removeprefix("torch.")}
+    if isinstance(argument, torch.device):
+        return {"device": str(argument)}
+    if argument is None or isinstance(argument, (bool, int, float, str)):
+        return argument
+    raise SimulationError(f"The program has an argument of type {type(argument).__name__}, which no simulator takes.")
+
+
+def _actual(argument: Any, values: dict[str, Any]) -> Any:
+    if isinstance(argument, list):
+        return [_actual(one, values) for one in argument]
+    if not isinstance(argument, dict):
+        return argument
+    ((kind, name),) = argument.items()
+    if kind == "value":
+        return values[name]
+    if kind == "torch":
+        return getattr(torch, name)
+    return torch.device(name) if kind == "device" else name

@@ -1,0 +1,131 @@
+"""Arm's TOSA reference model, for every delegated subgraph; the rest of the program runs in eager mode.
+
+For TOSA recipes that is all there is to run. For Ethos-U and VGF it runs the graphs that their compilers were handed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.backends.arm.constants import NHWC_ORDER, NNHWC_ORDER
+from executorch.exir.lowered_backend_module import LoweredBackendModule
+from torch import Tensor
+
+from arm_recipes.catalog import Family
+from arm_recipes.lowering.keeping import Kept
+
+from .base import Delegate, Traced
+from .process import running
+from .steps import logical, physical, program_of, run
+from .tosa_graph import tensor_origins, tosa_graph, with_all_outputs
+
+_PROVES = {
+    Family.TOSA: "that the TOSA graphs in the program compute what the model does, by Arm's reference for TOSA",
+    Family.ETHOS_U: (
+        "that the TOSA graphs that were handed to Vela compute what the model does. It proves the graph, and not the "
+        "code that Vela made of it"
+    ),
+    Family.VGF: (
+        "that the TOSA graphs that were handed to model-converter compute what the model does. It proves the graph, "
+        "and not what model-converter and a Vulkan driver make of it"
+    ),
+}
+
+
+class TosaReference:
+    """See `base.Simulator`."""
+
+    name = "TOSA reference model"
+
+    def __init__(self, kept: Kept, *, timeout: float) -> None:
+        """
+        Args:
+            kept: one method's lowered program.
+            timeout: seconds for one delegate and sample.
+
+        Raises:
+            SimulationError: the program can't be simulated.
+        """
+        process = running("tosa_worker", self.name)
+        process.call({"do": "forget"}, {}, timeout=timeout)
+        process.loaded.clear()
+        self.proves = _PROVES[kept.recipe.family]
+        self.notes: tuple[str, ...] = ()
+        self._timeout = timeout
+        self._modules = {
+            name: module for name, module in kept.modules.items() if isinstance(module, LoweredBackendModule)
+        }
+        self._program = program_of(kept.graph, kept.signature, kept.tensors, list(self._modules))
+        self._graphs: dict[str, bytes] = {}
+        delegates = []
+        for name, module in self._modules.items():
+            self._graphs[name], reproduced = tosa_graph(module)
+            delegates.append(Delegate(name, module.backend_id, len(module.processed_bytes), reproduced))
+        self.delegates = tuple(delegates)
+        self._origins: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        return run(self._program, inputs, self._delegate)
+
+    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+        traced: list[Traced] = []
+
+        def delegate(name: str, given: Sequence[Tensor]) -> list[Tensor]:
+            graph, names, produced = with_all_outputs(self._graphs[name])
+            if name not in self._origins:
+                self._origins[name] = tensor_origins(self._modules[name])
+            arrays = self._simulated(name, graph, given)
+            values = dict(zip(names, arrays))
+            traced.extend(
+                Traced(self._origins[name].get(tensor.name, ()), torch.from_numpy(values[tensor.name]), tensor.computes)
+                for tensor in produced
+            )
+            return self._outputs(name, arrays)
+
+        run(self._program, inputs, delegate)
+        return traced
+
+    def _delegate(self, name: str, given: Sequence[Tensor]) -> list[Tensor]:
+        return self._outputs(name, self._simulated(name, self._graphs[name], given))
+
+    def _simulated(self, name: str, graph: bytes, given: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
+        """What the reference model gives for `graph`, which is that of the delegate `name` or has its inputs."""
+        process = running("tosa_worker", self.name)
+        key = hashlib.sha256(graph).hexdigest()
+        if key not in process.loaded:
+            process.call({"do": "load", "graph": key}, {"graph": np.frombuffer(graph, np.uint8)}, timeout=self._timeout)
+            process.loaded.add(key)
+        placeholders = user_inputs(self._modules[name])
+        inputs = {
+            str(index): physical(value, declared_order(node.meta["val"]))
+            for index, (value, node) in enumerate(zip(given, placeholders))
+        }
+        _, outputs = process.call({"do": "run", "graph": key}, inputs, timeout=self._timeout)
+        return [outputs[str(index)] for index in range(len(outputs))]
+
+    def _outputs(self, name: str, arrays: Sequence[np.ndarray[Any, Any]]) -> list[Tensor]:
+        """As the program declares them. TOSA knows no dimension order, so an NHWC tensor has NHWC's shape there."""
+        nodes = self._modules[name].original_module.graph.output_node().args[0]
+        outputs = []
+        for node, array in zip(nodes, arrays):
+            declared = node.meta["val"]
+            order = declared_order(declared)
+            outputs.append(logical(array.reshape([declared.shape[dimension] for dimension in order]), order))
+        return outputs
+
+
+def user_inputs(module: LoweredBackendModule) -> list[torch.fx.Node]:
+    """The placeholders of what a delegate is called with, in order."""
+    program = module.original_module
+    nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+    return [nodes[name] for name in program.graph_signature.user_inputs]
+
+
+def declared_order(declared: Tensor) -> list[int]:
+    """The order of dimensions in which a tensor goes to TOSA, for which upstream looks for NHWC alone."""
+    order = declared.dim_order()
+    return list(order if order in (NHWC_ORDER, NNHWC_ORDER) else range(declared.dim()))

@@ -1,0 +1,555 @@
+"""`verify`: runs what was lowered on a reference simulator, and says how far it is from the model, stage by stage."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import torch
+from executorch.export import ExportRecipe, ExportSession, StageType
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+from torch.utils import _pytree as pytree
+
+from .calibration import InputSpec, specs_of
+from .catalog import BY_NAME, Family
+from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
+from .labelled import LabelledData, is_label
+from .layers import LayerTracer, captured
+from .lowering.keeping import Kept, kept
+from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
+from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
+from .progress import shown
+from .recipe_types import ArmRecipeType
+from .session import Model, carried, export, specs_for
+from .simulators.base import Simulator
+from .verify_report import Accuracy, Comparison, Gate, IntegerMatch, VerifyReport
+
+Metric = Callable[[list[Tensor], int], float]
+Outputs = list[Tensor]
+
+FLOAT, QUANTIZED, SIMULATED = "float", "quantized", "simulated"
+
+
+@overload
+def verify(
+    session: ExportSession,
+    data: object,
+    /,
+    *,
+    labels: object = None,
+    method: str | None = None,
+    float_model: Model | None = None,
+    simulator: str = "auto",
+    per_layer: bool = False,
+    metric: Metric | None = None,
+    min_sqnr: float | None = None,
+    max_accuracy_drop: float | None = None,
+    max_samples: int = 1000,
+    timeout: float = 120.0,
+    progress: bool | None = None,
+) -> VerifyReport: ...
+
+
+@overload
+def verify(
+    model: Model,
+    recipe: ExportRecipe | ArmRecipeType,
+    data: object,
+    /,
+    *,
+    example_inputs: object = None,
+    calibration: object = None,
+    labels: object = None,
+    method: str | None = None,
+    float_model: Model | None = None,
+    simulator: str = "auto",
+    per_layer: bool = False,
+    metric: Metric | None = None,
+    min_sqnr: float | None = None,
+    max_accuracy_drop: float | None = None,
+    max_samples: int = 1000,
+    timeout: float = 120.0,
+    progress: bool | None = None,
+    **options: Any,
+) -> VerifyReport: ...
+
+
+def verify(
+    subject: Any,
+    /,
+    *given: Any,
+    example_inputs: object = None,
+    calibration: object = None,
+    labels: object = None,
+    method: str | None = None,
+    float_model: Model | None = None,
+    simulator: str = "auto",
+    per_layer: bool = False,
+    metric: Metric | None = None,
+    min_sqnr: float | None = None,
+    max_accuracy_drop: float | None = None,
+    max_samples: int = 1000,
+    timeout: float = 120.0,
+    progress: bool | None = None,
+    **options: Any,
+) -> VerifyReport:
+    """Compare a lowered program, run on a reference simulator, with the model it was made from.
+
+    ``verify(session, data)`` takes any session of a recipe of arm_recipes, also one from executorch's own `export`.
+    ``verify(model, recipe, data)`` exports first, with `export`. The same inputs give the same report.
+
+    Args:
+        session: done with its export.
+        model: what `export` takes for one method.
+        recipe: an `ArmRecipeType`, of which `options` are the options, or an ExportRecipe.
+        data: what `load_calibration` takes; or the same with labels: pairs of a sample and its label or of a batch and
+            its labels, as a DataLoader gives them, one such pair, or dicts with a key ``label``.
+        labels: class indices, one per sample, where the data holds none.
+        method: of the program; may be left out where there is but one.
+        float_model: the model in float, where the session was given a program that was quantized before.
+        simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
+            any other recipe the reference simulator of its family; ``reference`` or ``vulkan`` for one of them.
+            (``fvp`` is refused with what it would need.)
+        per_layer: trace the error layer by layer.
+        metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
+            top-1 and top-5. Its name is what the report calls it.
+        min_sqnr: a gate: the least SQNR in dB of each simulated output against the float model's (or the quantized
+            module's where there is no float model).
+        max_accuracy_drop: a gate: by how much the simulated program's accuracy may be below the float model's, in
+            percentage points for top-1, in the metric's own unit for a metric. Needs labels.
+        max_samples: the most samples that are used.
+        timeout: seconds that the simulator may take for one delegate, or one program, on one sample.
+        progress: show a progress bar on standard error; by default where that is a terminal.
+        example_inputs: only with a model: what `export` takes; by default the first sample.
+        calibration: only with a model: what `export` takes; by default the samples of `data`, for want of better ones.
+        **options: of the recipe, if it is given as an `ArmRecipeType`.
+
+    Raises:
+        CalibrationError: the data is not what the model takes.
+        SimulationError: the simulator crashed, took too long, or does not accept the program.
+        ModelError: the session is not of a recipe of arm_recipes, or not done.
+        ToolError: the simulator asked for is not installed.
+    """
+    if isinstance(subject, ExportSession):
+        extra = {"example_inputs": example_inputs, "calibration": calibration, **options}
+        extra = {name: value for name, value in extra.items() if value is not None}
+        if extra or len(given) != 1:
+            raise ArmRecipeError(
+                f"verify(session, data) takes one positional argument after the session and got {len(given)}"
+                f"{', and no ' + ', '.join(extra) if extra else ''}. An exported session has its recipe and options; "
+                "to export with others give verify(model, recipe, data)."
+            )
+        session, data = subject, given[0]
+    else:
+        if len(given) != 2:
+            raise ArmRecipeError(
+                f"verify(model, recipe, data) takes two positional arguments after the model and got {len(given)}. For "
+                "what was exported already give verify(session, data)."
+            )
+        recipe, data = given
+        session = _exported(subject, recipe, data, labels, max_samples, example_inputs, calibration, progress, options)
+
+    programs = kept(session)
+    name = _method(programs, method)
+    program = programs[name]
+    _check_simulator(simulator, program)
+    stages = _Stages(session, name, program, float_model)
+    samples = LabelledData(data, stages.specs, labels=labels, max_samples=max_samples)
+    if max_accuracy_drop is not None and not samples.labelled:
+        raise ArmRecipeError(
+            f"max_accuracy_drop={max_accuracy_drop:g} needs labels, and the data has none. Give pairs (inputs, label) "
+            "as the data, or labels=[...]."
+        )
+    simulated = _simulator(program, simulator, timeout)
+    tracer = None
+    if per_layer:
+        reference, twin = stages.for_layers()
+        tracer = LayerTracer(reference, twin)
+
+    work = _Work(stages.names, stages.integers(), metric)
+    with shown(sys.stderr.isatty() if progress is None else progress) as bars, stages.in_eval_mode():
+        try:
+            total = len(samples)
+        except TypeError:
+            total = None
+        for inputs, label in bars.samples(samples, total, "verify"):
+            lowered_inputs = _integers_in(inputs, stages.io)
+            outputs = {stage: run(inputs) for stage, run in stages.runs.items()}
+            outputs[SIMULATED] = _integers_out(simulated.run(lowered_inputs), stages.io)
+            work.add(outputs, label)
+            if tracer is not None:
+                tracer.add(inputs, simulated.trace(lowered_inputs))
+
+    layers = tracer.errors() if tracer is not None else ()
+    comparisons = work.comparisons()
+    accuracy = work.accuracy()
+    return VerifyReport(
+        recipe=program.recipe.name,
+        target=program.recipe.target.name,
+        method=name,
+        simulator=simulated.name,
+        proves=simulated.proves,
+        notes=(*simulated.notes, *stages.notes),
+        source=samples.source,
+        samples=work.samples,
+        stages=(*stages.names, SIMULATED),
+        comparisons=comparisons,
+        accuracy=accuracy,
+        integers=work.integers(),
+        delegates=simulated.delegates,
+        layers=layers,
+        gates=tuple(_gates(comparisons, accuracy, simulated, min_sqnr, max_accuracy_drop)),
+    )
+
+
+class _Stages:
+    """What the session has of the model before it was lowered, ready to run.
+
+    Attributes:
+        runs: stage -> what gives its outputs for the inputs of a sample.
+        specs: the model's inputs.
+        io: the scales of a program that takes or gives integers.
+        notes: which stage is missing, and why.
+    """
+
+    def __init__(self, session: ExportSession, method: str, program: Kept, float_model: Model | None) -> None:
+        self._session = session
+        self._method = method
+        self._program = program
+        artifacts = session.get_stage_artifacts()
+        given = session._model[method]
+        quantizes = program.recipe.precision.quantized
+        quantized = artifacts[StageType.QUANTIZE].data[method] if StageType.QUANTIZE in artifacts else None
+        self._float: Any = float_model
+        self._quantized: Any = None
+        if quantizes and isinstance(quantized, GraphModule) and quantized is not given:
+            self._quantized = quantized
+            self._float = given if float_model is None else float_model
+        elif quantizes:
+            self._quantized = given.module(check_guards=False) if isinstance(given, ExportedProgram) else given
+        elif float_model is None:
+            self._float = given
+        if isinstance(self._float, ExportedProgram):
+            self._float = self._float.module(check_guards=False)
+        self.notes: tuple[str, ...] = ()
+        if self._float is None:
+            self.notes = (
+                "The session was given a program that was quantized already, so there is no float stage. Give "
+                "float_model= to compare with it.",
+            )
+        self.io = quantized_io(session).get(method)
+        self.example = _example(session, method, given)
+        self.specs = _specs(self.example, program)
+        self.runs: dict[str, Callable[[Sequence[Tensor]], Outputs]] = {}
+        for stage, module in ((FLOAT, self._float), (QUANTIZED, self._quantized)):
+            if module is not None:
+                self.runs[stage] = _runner(module)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.runs)
+
+    @contextlib.contextmanager
+    def in_eval_mode(self) -> Iterator[None]:
+        """The float model in eval mode for the time being, as it was exported."""
+        modules = [module for module in self._float.modules() if module.training] if self._float is not None else []
+        modules = [] if isinstance(self._float, GraphModule) else modules
+        try:
+            for module in modules:
+                module.training = False
+            yield
+        finally:
+            for module in modules:
+                module.training = True
+
+    def integers(self) -> list[QuantizedTensor | None]:
+        """The scale and zero point of each of the quantized module's outputs, None where it is not quantized."""
+        if not isinstance(self._quantized, GraphModule):
+            return []
+        return [_output_scale(node) for node in pytree.tree_leaves(self._quantized.graph.output_node().args[0])]
+
+    def for_layers(self) -> tuple[GraphModule, GraphModule | None]:
+        """What the lowered program's layers are compared with, and the float model with the same layers.
+
+        Raises:
+            ModelError: the session has no such graph.
+        """
+        with self.in_eval_mode():
+            twin = captured(self._float, self.example) if self._float is not None else None
+        if isinstance(self._quantized, GraphModule):
+            return self._quantized, twin
+        artifact = self._session.get_stage_artifacts().get(StageType.TORCH_EXPORT)
+        exported = artifact.data[self._method] if artifact is not None else self._session._model[self._method]
+        if not isinstance(exported, ExportedProgram):
+            raise ModelError("The session keeps no exported program to compare layers with. Leave out per_layer.")
+        module: GraphModule = exported.module(check_guards=False)
+        return module, twin
+
+
+@dataclass
+class _Sum:
+    moments: Moments
+    worst: tuple[float, int]
+
+
+class _Work:
+    """Adds up what the report says, sample by sample."""
+
+    def __init__(self, stages: Sequence[str], scales: list[QuantizedTensor | None], metric: Metric | None) -> None:
+        names = (*stages, SIMULATED)
+        self._pairs = [(one, other) for index, one in enumerate(names) for other in names[index + 1 :]]
+        self._names = names
+        self._scales = scales
+        self._metric = metric
+        self._sums: dict[tuple[str, str, int], _Sum] = {}
+        self._right: dict[str, dict[str, float]] = {name: {} for name in names}
+        self._labelled = 0
+        self._match: dict[int, list[int]] = {}
+        self.samples = 0
+
+    def add(self, outputs: Mapping[str, Outputs], label: int | None) -> None:
+        counts = {stage: len(tensors) for stage, tensors in outputs.items()}
+        if len(set(counts.values())) > 1:
+            raise SimulationError(
+                f"The stages give unequal numbers of outputs: {counts}. The program is not the model's."
+            )
+        for one, other in self._pairs:
+            for index, (reference, candidate) in enumerate(zip(outputs[one], outputs[other])):
+                if reference.shape != candidate.shape:
+                    raise SimulationError(
+                        f"Output {index} has shape {list(reference.shape)} in the {one} stage and "
+                        f"{list(candidate.shape)} in the {other} stage. The program is not the model's."
+                    )
+                self._compare((one, other, index), Moments.of(reference, candidate))
+        if QUANTIZED in outputs:
+            for index, scale in enumerate(self._scales):
+                if scale is not None:
+                    self._match_integers(index, scale, outputs[QUANTIZED][index], outputs[SIMULATED][index])
+        if label is not None:
+            self._labelled += 1
+            for stage, tensors in outputs.items():
+                for name, figure in self._judge(tensors, label).items():
+                    self._right[stage][name] = self._right[stage].get(name, 0.0) + figure
+        self.samples += 1
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        return tuple(
+            Comparison(
+                reference=one,
+                candidate=other,
+                output=index,
+                metrics={name: metric(found.moments) for name, metric in METRICS.items()},
+                worst_sample=found.worst[1],
+                worst_sqnr_db=found.worst[0],
+            )
+            for (one, other, index), found in sorted(
+                self._sums.items(), key=lambda item: (self._pairs.index(item[0][:2]), item[0][2])
+            )
+        )
+
+    def accuracy(self) -> Accuracy | None:
+        if not self._labelled:
+            return None
+        figures = {
+            stage: {name: figure / self._labelled for name, figure in sums.items()}
+            for stage, sums in self._right.items()
+        }
+        return Accuracy(labelled=self._labelled, figures=figures)
+
+    def integers(self) -> tuple[IntegerMatch, ...]:
+        return tuple(IntegerMatch(index, *counts) for index, counts in sorted(self._match.items()))
+
+    def _compare(self, key: tuple[str, str, int], moments: Moments) -> None:
+        sqnr = sqnr_db(moments)
+        found = self._sums.get(key)
+        if found is None:
+            self._sums[key] = _Sum(moments, (sqnr, self.samples))
+            return
+        found.moments += moments
+        if not sqnr >= found.worst[0] and found.worst[0] == found.worst[0]:
+            found.worst = (sqnr, self.samples)
+
+    def _match_integers(self, index: int, scale: QuantizedTensor, quantized: Tensor, simulated: Tensor) -> None:
+        steps = [(tensor.to(torch.float64) / scale.scale).round() for tensor in (quantized, simulated)]
+        difference = (steps[0] - steps[1]).abs()
+        counts = self._match.setdefault(index, [0, 0, 0])
+        counts[0] += difference.numel()
+        counts[1] += int((difference != 0).sum())
+        counts[2] = max(counts[2], int(difference.nan_to_num(2**31).max()) if difference.numel() else 0)
+
+    def _judge(self, outputs: Outputs, label: int) -> dict[str, float]:
+        if self._metric is not None:
+            return {getattr(self._metric, "__name__", "metric"): float(self._metric(outputs, label))}
+        scores = outputs[0]
+        classes = scores.shape[-1] if scores.dim() else 0
+        if scores.numel() != classes or not 0 <= label < classes:
+            raise CalibrationError(
+                f"Label {label} names no class of output 0, whose shape is {list(scores.shape)}. Labels are class "
+                "indices for the last dimension of an output of one row; for others give metric=."
+            )
+        return {name: judge(scores, label) for name, judge in CLASSIFICATION.items() if name == "top1" or classes > 5}
+
+
+def _gates(
+    comparisons: Sequence[Comparison],
+    accuracy: Accuracy | None,
+    simulator: Simulator,
+    min_sqnr: float | None,
+    max_accuracy_drop: float | None,
+) -> Iterator[Gate]:
+    for delegate in simulator.delegates:
+        what = f"{delegate.name}: compiling it again gives its own bytes (1: yes, 0: no), at least"
+        yield Gate("same_graph", what, 1.0, float(delegate.reproduced), delegate.reproduced)
+    if min_sqnr is not None:
+        first = comparisons[0].reference
+        for one in comparisons:
+            if (one.reference, one.candidate) == (first, SIMULATED):
+                figure = one.metrics["sqnr_db"]
+                what = f"SQNR in dB of output {one.output}, simulated against {first}, at least"
+                yield Gate("min_sqnr", what, min_sqnr, figure, figure >= min_sqnr)
+    if max_accuracy_drop is not None and accuracy is not None:
+        stage = next(iter(accuracy.figures))
+        name = next(iter(accuracy.figures[stage]))
+        unit = 100.0 if name in CLASSIFICATION else 1.0
+        drop = (accuracy.figures[stage][name] - accuracy.figures[SIMULATED][name]) * unit
+        what = f"loss of {name} from {stage} to simulated{' in percentage points' if unit == 100 else ''}, at most"
+        # Differences of shares are not exact in binary.
+        yield Gate("max_accuracy_drop", what, max_accuracy_drop, drop, drop <= max_accuracy_drop + 1e-9)
+
+
+def _check_simulator(simulator: str, program: Kept) -> None:
+    if simulator == "vulkan" and program.recipe.family is not Family.VGF:
+        raise ArmRecipeError(
+            f"simulator='vulkan' runs .vgf files, of which {program.recipe.name} has none. Leave it out."
+        )
+    if simulator in ("auto", "reference", "vulkan"):
+        return
+    if simulator == "fvp":
+        raise ToolError(
+            "simulator='fvp': an Arm FVP runs no .pte by itself. It needs FVP_Corstone_SSE-300_Ethos-U55 or "
+            "FVP_Corstone_SSE-320 on PATH, and executorch's arm_executor_runner built for it with the GNU Arm "
+            "toolchain; executorch's examples/arm/setup.sh and run.sh fetch, build and run them. arm_recipes does not "
+            "drive them. Allowed here: 'auto', 'reference'."
+        )
+    raise ArmRecipeError(f"simulator={simulator!r} is no simulator. Allowed: 'auto', 'reference', 'vulkan', 'fvp'.")
+
+
+def _simulator(program: Kept, simulator: str, timeout: float) -> Simulator:
+    if program.recipe.family is Family.CORTEX_M:
+        from .simulators.cortex_m_reference import CortexMReference
+
+        return CortexMReference(program, timeout=timeout)
+    from .simulators.tosa_reference import TosaReference
+
+    if program.recipe.family is not Family.VGF or simulator == "reference":
+        return TosaReference(program, timeout=timeout)
+    from .simulators.vgf_emulation import VgfEmulation
+
+    try:
+        return VgfEmulation(program, timeout=timeout)
+    except (ToolError, SimulationError) as error:
+        if simulator == "vulkan":
+            raise
+        reference = TosaReference(program, timeout=timeout)
+        reference.notes = (f"The .vgf files were not run, but the TOSA graphs they were made of. {error}",)
+        return reference
+
+
+def _exported(
+    model: Any,
+    recipe: ExportRecipe | ArmRecipeType,
+    data: object,
+    labels: object,
+    max_samples: int,
+    example_inputs: object,
+    calibration: object,
+    progress: bool | None,
+    options: dict[str, Any],
+) -> ExportSession:
+    """Export, with the data's first sample as the example and all of them for calibration where there are no others."""
+    if example_inputs is None and carried(model) is None:
+        example_inputs = _first(data)
+    example = carried(model) if example_inputs is None else example_inputs
+    if isinstance(recipe, ExportRecipe):
+        quantization = recipe.quantization_recipe
+        uncalibrated = bool(quantization and quantization.quantizers and quantization.calibration_inputs_fn is None)
+    else:
+        uncalibrated = BY_NAME[recipe.name].precision.quantized
+    if uncalibrated and calibration is None and isinstance(example, (tuple, Tensor)):
+        specs = specs_for(model, (example,) if isinstance(example, Tensor) else example)
+        samples = LabelledData(data, specs, labels=labels, max_samples=max_samples)
+        calibration = lambda: (inputs for inputs, _ in samples)  # noqa: E731
+    return export(model, recipe, example_inputs, calibration=calibration, progress=progress, **options)
+
+
+def _first(data: object) -> object:
+    """The first sample of `data` where that can be told without knowing what the model takes, else None."""
+    if isinstance(data, Tensor):
+        return (data[:1],)
+    if isinstance(data, (list, tuple)) and data:
+        first = data[0]
+        if isinstance(first, (list, tuple)) and len(first) == 2 and is_label(first[1]):
+            first = first[0]
+        return (first,) if isinstance(first, Tensor) else tuple(first) if isinstance(first, (list, tuple)) else None
+    return None
+
+
+def _method(programs: Mapping[str, Kept], method: str | None) -> str:
+    if method is None and len(programs) == 1:
+        return next(iter(programs))
+    if method is None or method not in programs:
+        raise ModelError(
+            f"method={method!r}: the program has the methods {', '.join(map(repr, programs))}. Give one as method=."
+        )
+    return method
+
+
+def _example(session: ExportSession, method: str, given: Any) -> tuple[Tensor, ...]:
+    samples = session._example_inputs.get(method)
+    if samples:
+        return tuple(samples[0])
+    return tuple(given.example_inputs[0])
+
+
+def _specs(example: Sequence[Tensor], program: Kept) -> tuple[InputSpec, ...]:
+    names = [str(name) for name in program.signature.user_inputs]
+    return specs_of(tuple(example), names if len(names) == len(example) else None)
+
+
+def _runner(module: nn.Module) -> Callable[[Sequence[Tensor]], Outputs]:
+    def run(inputs: Sequence[Tensor]) -> Outputs:
+        with torch.no_grad():
+            # Copies: a model may write to what it is given.
+            outputs = module(*(value.clone() for value in inputs))
+        return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+    return run
+
+
+def _output_scale(node: Any) -> QuantizedTensor | None:
+    if getattr(node, "op", None) != "call_function" or "dequantize_per_tensor" not in str(node.target):
+        return None
+    scale, zero_point, quant_min, quant_max = node.args[1:5]
+    if not isinstance(scale, float):
+        return None
+    return QuantizedTensor(scale, zero_point, quant_min, quant_max, str(node.args[5]).removeprefix("torch."))
+
+
+def _integers_in(inputs: Sequence[Tensor], io: QuantizedIO | None) -> list[Tensor]:
+    given = list(inputs)
+    for index, at in (io.inputs if io is not None else {}).items():
+        steps = torch.round(given[index] / at.scale) + at.zero_point
+        given[index] = torch.clamp(steps, at.quant_min, at.quant_max).to(getattr(torch, at.dtype))
+    return given
+
+
+def _integers_out(outputs: Sequence[Tensor], io: QuantizedIO | None) -> Outputs:
+    found = list(outputs)
+    for index, at in (io.outputs if io is not None else {}).items():
+        found[index] = (found[index].to(torch.float32) - at.zero_point) * at.scale
+    return found

@@ -1,0 +1,88 @@
+"""Every row of the catalog, end to end on five small networks: lowered, simulated, and compared with float.
+
+One session per row holds the networks as methods. A new row is tested without a change here.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+
+import pytest
+import torch
+from executorch.export import ExportRecipe, ExportSession, export
+from torch import Tensor, nn
+
+from arm_recipes import ArmRecipeType, catalog, verify
+from tests import models, tiny_models
+
+NETWORKS = {
+    "conv": models.conv_net,
+    "residual": tiny_models.residual,
+    "depthwise": tiny_models.depthwise,
+    "linear": tiny_models.linear_only,
+    "two_inputs": models.two_inputs,
+}
+
+# The least SQNR in dB against float. 80 dB is a relative error of 1e-4.
+LEAST = {catalog.Precision.FP: 80.0, catalog.Precision.INT8: 25.0, catalog.Precision.A16W8: 45.0}
+
+# Rows of Cortex-M differ in the core only, which the Python reference kernels don't know.
+_ALLNETWORKS_ON = "CORTEX_M55_INT8"
+
+_CASES = [
+    pytest.param(recipe, network, id=f"{recipe.name}-{network}")
+    for recipe in catalog.RECIPES
+    for network in NETWORKS
+    if recipe.family is not catalog.Family.CORTEX_M or network == "conv" or recipe.name == _ALLNETWORKS_ON
+]
+
+
+def smooth(model: nn.Module) -> nn.Module:
+    """Move the weights in place to where 8 bits per channel hold them exactly, so that activations are all that
+    quantization rounds. (Batch norm scales whole channels, and so keeps them there.)"""
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            weight = module.weight.data
+            largest = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
+            module.weight.data = torch.round(weight / largest * 127) / 127 * largest
+    return model
+
+
+def samples(example: models.Example, count: int) -> list[tuple[Tensor, ...]]:
+    """Random inputs, always the same."""
+    torch.manual_seed(1)
+    return [tuple(torch.randn(value.shape) for value in example.inputs) for _ in range(count)]
+
+
+@functools.cache
+def session(recipe: catalog.Recipe) -> ExportSession:
+    """Exported by executorch's own `export`, once per test run."""
+    networks = [str(network) for case in _CASES for row, network in [case.values] if row is recipe]
+    examples = {network: NETWORKS[network]() for network in networks}
+    if recipe.precision is catalog.Precision.A16W8:
+        for example in examples.values():
+            smooth(example.model)
+    gc.disable()  # a fifth of the time of an export
+    try:
+        return export(
+            {network: example.model for network, example in examples.items()},
+            {network: samples(example, 4) for network, example in examples.items()},
+            ExportRecipe.get_recipe(ArmRecipeType[recipe.name]),
+        )
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(("recipe", "network"), _CASES)
+def test_it_is_near_the_model(recipe: catalog.Recipe, network: str) -> None:
+    data = samples(NETWORKS[network](), 4)
+    report = verify(session(recipe), data, method=network, min_sqnr=LEAST[recipe.precision], simulator="reference")
+    assert report.failed_gates == ()
+    assert report.samples == 4
+    assert all(delegate.reproduced for delegate in report.delegates)
+    assert bool(report.delegates) is (recipe.family is not catalog.Family.CORTEX_M)
+    # Graph and quantized module round at different places, so that a step or two may lie between them.
+    assert len(report.integers) == recipe.precision.quantized
+    for match in report.integers:
+        assert match.largest <= (8 if recipe.precision is catalog.Precision.A16W8 else 2)
