@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,8 @@ def verify(
                 "what was exported already give verify(session, data)."
             )
         recipe, data = given
+        if isinstance(data, Iterator):  # to be gone through for calibration and for verification
+            data = list(itertools.islice(data, max_samples))
         session = _exported(subject, recipe, data, labels, max_samples, example_inputs, calibration, progress, options)
 
     programs = kept(session)
@@ -479,9 +482,11 @@ def _exported(
         quantization = recipe.quantization_recipe
         uncalibrated = bool(quantization and quantization.quantizers and quantization.calibration_inputs_fn is None)
     else:
-        uncalibrated = BY_NAME[recipe.name].precision.quantized
+        uncalibrated = isinstance(recipe, ArmRecipeType) and BY_NAME[recipe.name].precision.quantized
     if uncalibrated and calibration is None and isinstance(example, (tuple, Tensor)):
-        specs = specs_for(model, (example,) if isinstance(example, Tensor) else example)
+        inputs = (example,) if isinstance(example, Tensor) else example
+        named = isinstance(model, (nn.Module, ExportedProgram))  # and not a path, or a dict
+        specs = specs_for(model, inputs) if named else specs_of(inputs)
         samples = LabelledData(data, specs, labels=labels, max_samples=max_samples)
         calibration = lambda: (inputs for inputs, _ in samples)  # noqa: E731
     return export(model, recipe, example_inputs, calibration=calibration, progress=progress, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import subprocess
 import sys
@@ -70,6 +71,9 @@ class Process:
                 raise SimulationError(self._epitaph(timeout if late.is_set() else None)) from error
             finally:
                 timer.cancel()
+                timer.join()  # it may be at it already
+            if late.is_set():  # just after the answer
+                raise SimulationError(self._epitaph(timeout))
         if "error" in answer:
             raise SimulationError(f"{self.name} can't run the program: {answer['error']}.")
         return answer, results
@@ -79,15 +83,16 @@ class Process:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._said):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(OSError):  # what was not sent any more
+                    stream.close()
 
     def _epitaph(self, timeout: float | None) -> str:
+        status = self._process.wait()
         if timeout is not None:
             return (
                 f"{self.name} did not answer within {timeout:g} s, and was stopped. Give verify a longer timeout=, or "
                 "a smaller model."
             )
-        status = self._process.wait()
         self._said.seek(0)
         words = self._said.read().decode(errors="replace").strip().splitlines()[-5:]
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
