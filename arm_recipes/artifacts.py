@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import logging
 import os
 import shutil
@@ -27,13 +26,12 @@ from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.export import ExportSession
 
+from . import vela
 from .errors import LoweringError
 from .kept import exported_programs, from_context, partition_verdicts
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .partitioning import Verdicts
 from .report import lowered_graphs
-
-_logger = logging.getLogger("arm_recipes.vela")
 
 
 def write_pte(session: ExportSession, path: Path) -> None:
@@ -119,7 +117,7 @@ def _write_delegate(module: LoweredBackendModule, folder: Path) -> None:
     if backend is None or not any(spec.key == "tosa_spec" for spec in module.compile_specs):
         return
     # Vela's command line is split at spaces, so the compilers work in a folder without any.
-    with tempfile.TemporaryDirectory(prefix="arm_recipes_") as work, _printed_to_log():
+    with tempfile.TemporaryDirectory(prefix="arm_recipes_") as work, vela.printed_to_log(logging.DEBUG):
         specs = [*module.compile_specs, CompileSpec("debug_artifact_path", work.encode())]
         again = backend.preprocess(copy.deepcopy(module.original_module), specs)
         if again.processed_bytes != module.processed_bytes:
@@ -139,16 +137,6 @@ def _backend(name: str) -> type[BackendDetails] | None:
             return backend
         pending += backend.__subclasses__()
     return None
-
-
-@contextlib.contextmanager
-def _printed_to_log() -> Iterator[None]:
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield
-    finally:
-        _logger.debug("%s", printed.getvalue().strip())
 
 
 def _delegation(info: Any, verdicts: tuple[Verdicts, ...]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import io
 import logging
 import os
 import sys
@@ -34,8 +33,6 @@ Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
 
 _VELA_PRINTED = "arm_recipes.vela_printed"
-
-vela_logger = logging.getLogger("arm_recipes.vela")
 
 
 def export(
@@ -112,7 +109,7 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
-        with _vela_to_log() as printed, partitioning.watched() as verdicts:
+        with vela.printed_to_log(logging.INFO) as printed, partitioning.watched() as verdicts:
             try:
                 session.export()
             except RuntimeError as error:
@@ -379,15 +376,3 @@ def _in_eval_mode(model: nn.Module, method: str) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-@contextlib.contextmanager
-def _vela_to_log() -> Iterator[io.StringIO]:
-    """Collect what Vela prints while it compiles, and send it to the log."""
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield printed
-    finally:
-        if printed.getvalue().strip():
-            vela_logger.info("%s", printed.getvalue().strip())

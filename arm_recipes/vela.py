@@ -9,6 +9,7 @@ import argparse
 import configparser
 import contextlib
 import io
+import logging
 import math
 import os
 import re
@@ -22,6 +23,8 @@ from types import ModuleType
 from .errors import ToolError
 
 STOCK_CONFIG = "Arm/vela.ini"
+
+_logger = logging.getLogger("arm_recipes.vela")
 
 
 class VelaRefusal(Exception):
@@ -111,6 +114,18 @@ def _muted() -> Iterator[io.StringIO]:
             yield printed
     finally:
         sys.setrecursionlimit(limit)
+
+
+@contextlib.contextmanager
+def printed_to_log(level: int) -> Iterator[io.StringIO]:
+    """Collect what Vela prints while it compiles, and send it to the logger ``arm_recipes.vela``."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield printed
+    finally:
+        if printed.getvalue().strip():
+            _logger.log(level, "%s", printed.getvalue().strip())
 
 
 def macs(target: str) -> tuple[int, ...]:

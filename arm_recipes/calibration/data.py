@@ -12,7 +12,7 @@ import torch
 from arm_recipes.errors import CalibrationError, spell
 
 from .files import READERS, ImageOptions, image_form
-from .inputs import InputSpec, check_values, counted, cut, fit, named, specs_of
+from .inputs import InputSpec, add_to_digest, check_values, counted, cut, fit, named, specs_of
 from .sources import FileSource, Piece, Settings, Source, source_of
 
 # A mapped file is let go and mapped anew after so many bytes: pages that were read count as memory in use.
@@ -324,8 +324,7 @@ class _Pass:
 
     def add(self, sample: Sequence[torch.Tensor]) -> None:
         for tensor in sample:
-            self.digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
-            self.digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            add_to_digest(self.digest, tensor)
         self.samples += 1
 
 

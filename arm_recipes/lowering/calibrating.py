@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils.hooks import RemovableHandle
 
-from arm_recipes.calibration import CalibrationData, InputSpec
+from arm_recipes.calibration import CalibrationData, InputSpec, add_to_digest
 from arm_recipes.errors import CalibrationError
 
 Samples = Iterable[tuple[Any, ...]]
@@ -148,8 +148,7 @@ class CalibrationWatch:
                 raise CalibrationError(f"{place} has dtype {value.dtype}; the model takes {spec.dtype}.")
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise CalibrationError(f"{place} holds NaN or infinity, which no quantization range can be made of.")
-            run.digest.update(f"{value.dtype}{list(shape)}".encode())
-            run.digest.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            add_to_digest(run.digest, value)
         run.samples += 1
 
 
