@@ -28,8 +28,8 @@ from .printing import plain, print_json, print_report, print_sweep, print_table,
 
 if TYPE_CHECKING:
     from . import doctor
+    from .export_report import ExportReport
     from .partitioning import Verdicts
-    from .report import ExportReport
     from .sweep_result import SweepResult
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -375,7 +375,7 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
         return
     if quantization is not None:
         click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
-    print_report(report, recipe, files)
+    print_report(report, files)
 
 
 def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -456,7 +456,7 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from . import artifacts, partitioning, provider, quantization, report
+        from . import artifacts, partitioning, provider, quantization, reporting
         from .recipe_types import ArmRecipeType
         from .session import export
 
@@ -489,7 +489,7 @@ def _export(
                     with writing(files[kind]):
                         write(session, files[kind])
         found = quantization.quantization_report(session) if how["quantization"] else None
-    return report.export_report(session), found
+    return reporting.report(session, layers=False), found
 
 
 def _loaded(model: str, how: dict[str, Any]) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from .calibration import InputSpec, specs_of
 from .catalog import BY_NAME, Family
 from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
+from .gates import Gate
 from .labelled import LabelledData, is_label
 from .layers import LayerTracer, captured
 from .lowering.keeping import Kept, kept
@@ -28,7 +29,7 @@ from .progress import shown
 from .recipe_types import ArmRecipeType
 from .session import Model, carried, export, specs_for
 from .simulators.base import Simulator
-from .verify_report import Accuracy, Comparison, Gate, IntegerMatch, VerifyReport
+from .verify_report import Accuracy, Comparison, IntegerMatch, VerifyReport
 
 Metric = Callable[[list[Tensor], int], float]
 Outputs = list[Tensor]
