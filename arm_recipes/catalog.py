@@ -18,6 +18,11 @@ class Family(str, Enum):
     VGF = "vgf"
     CORTEX_M = "cortex_m"
 
+    @property
+    def has_firmware(self) -> bool:
+        """Whether programs run in a bare-metal firmware, whose memory can be told."""
+        return self in (Family.ETHOS_U, Family.CORTEX_M)
+
 
 class Precision(str, Enum):
     """Number formats of activations and weights."""

@@ -1,7 +1,7 @@
 """The command `arm-recipes`: parsing and printing. Everything else is a call of the library.
 
-Exit status: 0; 1 where the compile failed; 2 where the command, the model or the data has to be changed; 3 where no
-point of a sweep fits; 130 on Ctrl-C.
+Exit status: 0; 1 where the compile failed; 2 where the command, the model or the data has to be changed; 3 where a gate
+fails, or no point of a sweep fits; 130 on Ctrl-C.
 What takes long to import (torch, executorch) is imported only by the commands that need it.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import catalog, options
-from .arguments import KeyValue, Numbers, RecipeName, Several, Size
+from .arguments import KeyValue, Numbers, RecipeName, ReportFile, Several, Size
 from .chatter import chatter, complain, status, writing
 from .errors import ArmRecipeError, LoweringError, nearest
 from .names import short_name, typed
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _COMPLETE = "_ARM_RECIPES_COMPLETE"
+_NOT_GOOD_ENOUGH = 3
 
 
 class _CompileFailure(Exception):
@@ -344,6 +345,19 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Write TOSA graphs, Vela's files and the exported program there. Compiles each delegate once more.",
 )
 @click.option("--quantization-report", "quantization", is_flag=True, help="Print how every node is quantized.")
+@click.option(
+    "--report",
+    "reports",
+    type=ReportFile(),
+    multiple=True,
+    metavar="FILE",
+    help="Write the whole report, Ethos-U's layers included: a page (.html), .json or .txt. Repeatable. Compiles each "
+    "delegate once more.",
+)
+@click.option("--max-sram", type=float, metavar="KIB", help="Fail if a firmware needs more RAM.")
+@click.option("--max-flash", type=float, metavar="KIB", help="Fail if the .pte is larger.")
+@click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
+@click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
 @_JSON
 @click.option("-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error.")
 @click.option(
@@ -361,6 +375,9 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
 
     Example inputs come with the model, or from --inputs, or are random (--shape). Without --calibration they are all
     that a quantized model is calibrated on, which makes it inaccurate.
+
+    Exit status: 1 where the compile failed, 2 where what you gave has to be changed, 3 where the files are written and
+    a condition (--max-sram, --max-flash, --min-delegation, --require-full-delegation) does not hold.
     """
     kwargs = _recipe_options(recipe, given)
     _check_together(recipe, kwargs, how)
@@ -372,10 +389,14 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     if how["as_json"]:
         named = {kind: str(path) for kind, path in files.items()}
         print_json(files=named, report=report.to_dict(), quantization=quantization and quantization.to_dict())
-        return
-    if quantization is not None:
-        click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
-    print_report(report, files)
+    else:
+        if quantization is not None:
+            click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
+        print_report(report, files)
+    if report.failed_gates:
+        for gate in report.failed_gates:
+            complain(f"gate {gate}")
+        click.get_current_context().exit(_NOT_GOOD_ENOUGH)
 
 
 def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -387,6 +408,7 @@ def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) ->
     return options.parse(recipe, texts)
 
 
+_GATES = ("max_sram", "max_flash", "min_delegation", "require_full_delegation")
 _IMAGE_OPTIONS = ("max_samples", "mean", "std", "size", "layout")
 
 
@@ -401,6 +423,10 @@ def _check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[st
         raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
     if how["inputs"] and how["shapes"]:
         raise click.UsageError("--inputs and --shape are both given. Example inputs are read or random: leave one out.")
+    if how.get("max_sram") is not None and not recipe.family.has_firmware:
+        raise click.UsageError(
+            f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
+        )
     alone = [f"--{name.replace('_', '-')}" for name in _IMAGE_OPTIONS if how[name] is not None]
     if alone and how["calibration"] is None:
         raise click.UsageError(f"{', '.join(alone)}: only of use with --calibration. Give data, or leave it out.")
@@ -429,6 +455,10 @@ def _planned_files(model: str, recipe: catalog.Recipe, how: dict[str, Any]) -> d
         files["bundle"] = pte.with_suffix(".bpte")
     if how["etrecord"]:
         files["etrecord"] = pte.with_suffix(".etrecord")
+    for name in how["reports"]:
+        if f"report{Path(name).suffix}" in files:
+            raise click.UsageError(f"--report is given twice for {Path(name).suffix}. Leave one out.")
+        files[f"report{Path(name).suffix}"] = Path(name).expanduser()
     if how["intermediates"]:
         files["intermediates"] = Path(how["intermediates"]).expanduser()
     if how["intermediates"] and files["intermediates"].is_file():
@@ -489,7 +519,18 @@ def _export(
                     with writing(files[kind]):
                         write(session, files[kind])
         found = quantization.quantization_report(session) if how["quantization"] else None
-    return reporting.report(session, layers=False), found
+        with status("reporting"):
+            made = reporting.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
+        forms: dict[str, Callable[[], str]] = {
+            "report.html": lambda: made.to_html(f"{short_name(model)}: {made.recipe} on {made.target}"),
+            "report.json": made.to_json,
+            "report.txt": made.text,
+        }
+        for kind, text in forms.items():
+            if kind in files:
+                with writing(files[kind]):
+                    artifacts.write_whole(files[kind], f"{text()}\n".encode())
+    return made, found
 
 
 def _loaded(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
@@ -558,9 +599,6 @@ def _failure_text(failure: _CompileFailure) -> str:
 
 
 # sweep
-
-
-_NO_POINT_FITS = 3
 
 
 @cli.command("sweep", context_settings=_SETTINGS)
@@ -646,7 +684,7 @@ def sweep_model(
     if best is None:
         least = min(point.figures.sram_kib for point in result.done if point.figures is not None)
         complain(f"error: no point fits the limits. The least peak SRAM of all points is {least:,} KiB.")
-        click.get_current_context().exit(_NO_POINT_FITS)
+        click.get_current_context().exit(_NOT_GOOD_ENOUGH)
 
 
 def _write(path: Path, content: Callable[[], bytes], printed: io.StringIO) -> None:

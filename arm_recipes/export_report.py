@@ -17,6 +17,7 @@ from .vela_layers import Layer
 
 if TYPE_CHECKING:
     from .lowering.calibrating import CalibrationSummary
+    from .runtime_memory import Pools
 
 SCHEMA_VERSION = 1
 
@@ -146,8 +147,7 @@ class MethodReport:
         calls: of kernels, in order.
         border: the conversions at inputs and outputs.
         planned_bytes: sizes of the arenas that the memory plan needs for activations outside of delegates.
-        method_pool_bytes: least size of a 32-bit firmware's method allocator pool. See `runtime_memory.pools`.
-        temp_pool_bytes: likewise of its temporary allocator pool, without what portable kernels may want.
+        pools: least sizes of a 32-bit firmware's allocator pools; None where they can't be told, as for TOSA and VGF.
     """
 
     name: str
@@ -161,8 +161,7 @@ class MethodReport:
     calls: tuple[Call, ...]
     border: tuple[BorderStep, ...]
     planned_bytes: tuple[int, ...]
-    method_pool_bytes: int
-    temp_pool_bytes: int
+    pools: Pools | None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def _lines(report: ExportReport, width: int) -> Iterator[str]:
             yield f"Method {method.name}\n"
         yield from _method(method, width)
     if report.vela_estimates:
-        yield "Vela's estimates of the delegated subgraphs (computed by the compiler, not measured):"
+        yield "Vela's estimates of the delegated subgraphs (computed, not measured):"
         yield from _estimates(report, width)
     if report.layers:
         yield from _layers(report.layers, width)
@@ -35,7 +35,7 @@ def _lines(report: ExportReport, width: int) -> Iterator[str]:
             yield _filled(f"  In {_some(advice.where)}", width)
         yield ""
     for gate in report.gates:
-        yield f"Gate {gate}"
+        yield _filled(f"Gate {gate}", width)
     parts = report.parts
     sizes = [
         f"{size:,} {name}"
@@ -47,8 +47,7 @@ def _lines(report: ExportReport, width: int) -> Iterator[str]:
         )
         if size
     ]
-    yield f"{report.recipe} on {report.target}: {report.pte_bytes:,} bytes"
-    yield _filled(f"  {', '.join(sizes)}", width)
+    yield _filled(f"{report.recipe} on {report.target}: {report.pte_bytes:,} bytes: {', '.join(sizes)}", width)
 
 
 def _method(method: MethodReport, width: int) -> Iterator[str]:
@@ -87,10 +86,13 @@ def _method(method: MethodReport, width: int) -> Iterator[str]:
     if heavy is not None and heavy.scratch_bytes:
         place = f" of {heavy.module}" if heavy.module else ""
         yield f"Most scratch of a kernel, a part of that: {heavy.scratch_bytes:,} bytes, {heavy.operator}{place}"
-    yield (
-        f"Least allocator pools of a 32-bit firmware: method {method.method_pool_bytes:,} bytes, "
-        f"temporary {method.temp_pool_bytes:,} bytes"
-    )
+    if method.pools is not None:
+        yield _filled(
+            f"Least allocator pools of a 32-bit firmware: method {method.pools.method_bytes:,} bytes "
+            f"({method.pools.runner_method_bytes:,} of arm_executor_runner, whose pool holds the planned memory too), "
+            f"temporary {method.pools.temp_bytes:,} bytes",
+            width,
+        )
     yield ""
 
 

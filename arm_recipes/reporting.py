@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -41,20 +40,20 @@ from .lowering.keeping import Kept, kept
 from .nodes import is_operator, module_path, operator_name, where
 from .options import EthosUOptions, Options
 from .partitioning import Verdicts
+from .runtime_memory import pools
 from .session import vela_estimates
 from .vela import Estimate, parse_estimates
 from .vela_layers import Layer, layers_of
+from .vela_run import blocks, compile_graph
 
 _PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
 
 
-class _Pools:  # TODO
-    def __init__(self, a: int, b: int) -> None:
-        self.method_bytes, self.temp_bytes = a, b
-
-
 # Of the multiply-accumulates that the NPU could do: less is worth a word.
 _LOW_UTILISATION = 0.1
+
+# Vela's print-out has two decimals.
+_KIB_OF_ROUNDING = 0.01
 
 
 def report(
@@ -189,7 +188,6 @@ def _method(
         operator_name(node) for module in modules for node in module.original_module.graph.nodes if is_operator(node)
     )
     calls = tuple(_calls(plan, program, lowered.graph))
-    pools = _Pools(0, 0)
     return MethodReport(
         name=plan.name,
         graph=digest,
@@ -202,8 +200,7 @@ def _method(
         calls=calls,
         border=(*_conversions(calls), *transposes),
         planned_bytes=tuple(plan.non_const_buffer_sizes[1:]),  # the first is reserved
-        method_pool_bytes=pools.method_bytes,
-        temp_pool_bytes=pools.temp_bytes,
+        pools=pools(program, plan),
     )
 
 
@@ -217,7 +214,7 @@ def _own_verdicts(graph: GraphModule, verdicts: list[Verdicts]) -> Verdicts | No
 
 
 def _delegate(module: LoweredBackendModule) -> Delegate:
-    blocks = _vela_blocks(module.processed_bytes) if module.backend_id == "EthosUBackend" else {}
+    held = blocks(module.processed_bytes) if module.backend_id == "EthosUBackend" else {}
     lowered = module.original_module
     placeholders = {node.name: node for node in lowered.graph.find_nodes(op="placeholder")}
     inputs = [placeholders[name] for name in lowered.graph_signature.user_inputs]
@@ -225,9 +222,9 @@ def _delegate(module: LoweredBackendModule) -> Delegate:
         backend=module.backend_id,
         operators=sum(map(is_operator, lowered.graph.nodes)),
         payload_bytes=len(module.processed_bytes),
-        weight_bytes=len(blocks["weight_data"]) if blocks else None,
-        command_bytes=len(blocks["cmd_data"]) if blocks else None,
-        scratch_bytes=struct.unpack("<I", blocks["scratch_size"])[0] if blocks else None,
+        weight_bytes=len(held["weight_data"]) if held else None,
+        command_bytes=len(held["cmd_data"]) if held else None,
+        scratch_bytes=int.from_bytes(held["scratch_size"], "little") if held else None,
         inputs=tuple(map(_crossing, inputs)),
         outputs=tuple(map(_crossing, lowered.graph.output_node().args[0])),
     )
@@ -321,7 +318,8 @@ def _tensors(plan: ExecutionPlan, index: int) -> Iterator[tuple[int, Tensor]]:
 
 def _bytes(tensor: Tensor) -> int:
     scalar: torch.dtype = get_scalar_type(tensor.scalar_type)
-    return scalar.itemsize * math.prod(tensor.sizes)
+    size: int = scalar.itemsize * math.prod(tensor.sizes)
+    return size
 
 
 def _conversions(calls: Sequence[Call]) -> Iterator[BorderStep]:
@@ -340,18 +338,6 @@ def _counts(found: Counter[str]) -> tuple[Count, ...]:
 # what Vela made
 
 
-def _vela_blocks(payload: bytes) -> dict[str, bytes]:
-    """The blocks of a payload by name, as executorch packs them: 16 bytes of name, 4 of length, 12 of other things, and
-    the content, padded to a multiple of 16 (executorch.backends.arm.arm_vela)."""
-    blocks, place = {}, 0
-    while place < len(payload):
-        name = payload[place : place + 16].rstrip(b"\0").decode()
-        (length,) = struct.unpack_from("<I", payload, place + 16)
-        blocks[name] = payload[place + 32 : place + 32 + length]
-        place += 32 + -(-length // 16) * 16
-    return blocks
-
-
 def _estimated(
     modules: Mapping[str, Sequence[LoweredBackendModule]],
 ) -> tuple[tuple[Estimate, ...], tuple[Layer, ...], dict[str, list[BorderStep]]]:
@@ -360,7 +346,6 @@ def _estimated(
 
     from .delegates import tosa_graph
     from .retargeting import vela_flags
-    from .vela_run import compile_graph
 
     estimates: list[Estimate] = []
     tables, origins = [], []
@@ -403,10 +388,10 @@ def _transposes(layers: Sequence[Layer], border: frozenset[str]) -> Iterator[Bor
 
 def _parts(program: Program, methods: Sequence[MethodReport], pte_bytes: int) -> PteParts:
     held = {delegate.data for delegate in program.backend_delegate_data}
-    blocks = [_vela_blocks(data) for data in held if data.startswith(b"vela_bin_stream")]
+    streams = [blocks(data) for data in held if data.startswith(b"vela_bin_stream")]
     constants = sum(len(buffer.storage) for buffer in program.constant_buffer)
-    commands = sum(len(each["cmd_data"]) for each in blocks)
-    weights = sum(len(each["weight_data"]) for each in blocks)
+    commands = sum(len(each["cmd_data"]) for each in streams)
+    weights = sum(len(each["weight_data"]) for each in streams)
     payloads = sum(map(len, held))
     return PteParts(
         weight_bytes=weights + constants,
@@ -426,19 +411,20 @@ class _Gates:
         self._estimates = estimates
 
     def max_sram(self, limit: float) -> Gate:
-        if self._row.family not in (Family.ETHOS_U, Family.CORTEX_M):
+        if not self._row.family.has_firmware:
             raise ArmRecipeError(
                 f"max_sram={limit:g}: {self._row.name} is for no firmware whose memory could be told. Allowed: recipes "
                 "for Ethos-U and Cortex-M. Leave it out."
             )
-        # One method runs at a time, in the same memory.
-        needed = max(sum(method.planned_bytes) + method.method_pool_bytes for method in self._methods)
+        # One method is loaded at a time, in the same memory.
+        needed = max(
+            sum(method.planned_bytes)
+            + (method.pools.method_bytes if method.pools else 0)
+            + (method.pools.temp_bytes if method.pools and self._row.family is Family.CORTEX_M else 0)
+            for method in self._methods
+        )
         what = "planned activations and the method allocator's pool"
         if self._row.family is Family.CORTEX_M:
-            needed = max(
-                sum(method.planned_bytes) + method.method_pool_bytes + method.temp_pool_bytes
-                for method in self._methods
-            )
             what = "planned activations and the allocators' pools"
         elif any(method.delegates for method in self._methods):
             if not self._estimates:
@@ -471,7 +457,7 @@ class _Gates:
 
     def require_full_delegation(self) -> Gate:
         share = self.delegation()
-        return Gate("require_full_delegation", f"{self._delegated} in percent, all:", 100.0, share, share == 100.0)
+        return Gate("require_full_delegation", f"{self._delegated} in percent, at least", 100.0, share, share == 100.0)
 
     @property
     def _delegated(self) -> str:
@@ -488,13 +474,12 @@ def _most(figure: float, limit: float) -> tuple[float, bool]:
 def _advice(
     methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
 ) -> list[Advice]:
-    transposes = [step for method in methods for step in method.border if step.kind == "transpose"]
-    found = [*_of_layers(layers, estimates, transposes, options), *_of_methods(methods)]
+    found = [*_of_layers(methods, estimates, layers, options), *_of_methods(methods)]
     return sorted(found, key=lambda advice: -(advice.cycles or 0))
 
 
 def _of_layers(
-    layers: Sequence[Layer], estimates: Sequence[Estimate], border: Sequence[BorderStep], options: Options
+    methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
 ) -> Iterator[Advice]:
     total = sum(each.cycles for each in estimates)
     if not layers or not total or not isinstance(options, EthosUOptions):
@@ -502,7 +487,7 @@ def _of_layers(
     transposes = [layer for layer in layers if layer.operator == "Transpose" and layer.cycles]
     if transposes:
         cycles = sum(layer.cycles for layer in transposes)
-        at_border = sum(step.cycles or 0 for step in border)
+        at_border = sum(step.cycles or 0 for method in methods for step in method.border if step.kind == "transpose")
         told = f", {at_border / total:.1%} at the border of delegates" if at_border else ""
         hint = " io_layout='channels_last' saves those of rank-4 inputs." if at_border and not options.io_layout else ""
         yield Advice(
@@ -519,16 +504,18 @@ def _of_layers(
         by = ", ".join(f"{times} by {bound}" for bound, times in bounds.most_common())
         yield Advice(
             "utilisation",
-            f"Layers that use less than {_LOW_UTILISATION:.0%} of the MACs, {len(low)} of them: {cycles / total:.1%} of "
-            f"the cycles (bound {by}). An NPU of fewer MACs may be as fast there.",
+            f"Layers that use less than {_LOW_UTILISATION:.0%} of the MACs, {len(low)} of them: {cycles / total:.1%} "
+            f"of the cycles (bound {by}). An NPU of fewer MACs may be as fast there.",
             _parts_of_model(low),
             cycles,
         )
     peak = max(each.memory_kib.get("SRAM", 0.0) for each in estimates)
-    at_peak = [layer for layer in layers if layer.peak]
-    # Otherwise SRAM is but a cache of an arena in DRAM.
-    if at_peak and round(max(layer.staging_bytes for layer in at_peak) / 1024) == round(peak):
-        below = max((layer.staging_bytes for layer in layers if not layer.peak), default=0) / 1024
+    delegates = [delegate for method in methods for delegate in method.delegates]
+    # Otherwise the arena is elsewhere, and SRAM but a cache of it.
+    if any(abs(each.scratch_bytes / 1024 - peak) < _KIB_OF_ROUNDING for each in delegates if each.scratch_bytes):
+        most = max(layer.staging_bytes for layer in layers)
+        at_peak = [layer for layer in layers if layer.staging_bytes == most]
+        below = max((layer.staging_bytes for layer in layers if layer.staging_bytes < most), default=0) / 1024
         hint = "" if options.optimise == "Size" else " optimise='Size' schedules for less."
         yield Advice(
             "peak_sram",
@@ -544,8 +531,8 @@ def _of_methods(methods: Sequence[MethodReport]) -> Iterator[Advice]:
     if between:
         yield Advice(
             "between_delegates",
-            f"Operators between two delegates: {len(between)}. Data leaves the delegate and comes back. Replace them by "
-            "what the delegate takes; the report says why they were refused.",
+            f"Operators between two delegates: {len(between)}. Data leaves the delegate and comes back. Replace "
+            "them by what the delegate takes; the report says why they were refused.",
             tuple(dict.fromkeys(between)),
             None,
         )

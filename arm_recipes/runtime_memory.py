@@ -7,7 +7,6 @@ measured there.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from executorch.exir.schema import (
@@ -27,6 +26,8 @@ from executorch.exir.schema import (
     TensorList,
     TensorShapeDynamism,
 )
+
+from .vela_run import blocks
 
 POOL_ALIGNMENT = 16  # bytes: of arm_executor_runner's pools, and of an Ethos-U's scratch
 
@@ -136,7 +137,7 @@ def pools_for(program: Program, plan: ExecutionPlan, sizes: Sizes) -> Pools | No
     """As `pools`, for a core of these `sizes`."""
     if any(delegate.id != _ETHOS_U for delegate in plan.delegates) or _external_constants(plan):
         return None
-    scratches = [_scratch_size(_payload(program, delegate)) for delegate in plan.delegates]
+    scratches = [_scratch_size(program, delegate) for delegate in plan.delegates]
     runner = _Arena()
     for arena in plan.non_const_buffer_sizes[1:]:  # the first is reserved
         if arena:
@@ -226,24 +227,9 @@ def _kernel_choices(plan: ExecutionPlan, sizes: Sizes) -> list[int]:
     return choices
 
 
-def _payload(program: Program, delegate: BackendDelegate) -> bytes:
-    """What the delegate's compiler made."""
+def _scratch_size(program: Program, delegate: BackendDelegate) -> int:
+    """Bytes of scratch that a delegate of the Ethos-U backend asks for."""
     # As `get_executorch_program` and `deserialize_pte_binary` give a program, all payloads are inline.
     assert delegate.processed.location == DataLocation.INLINE
     payload: bytes = program.backend_delegate_data[delegate.processed.index].data
-    return payload
-
-
-def _scratch_size(stream: bytes) -> int:
-    """Bytes of scratch that a payload of the Ethos-U backend names.
-
-    It is a series of blocks: 16 bytes of name, 4 of size, 12 reserved, and the data, padded to 16 bytes.
-    """
-    position = 0
-    while position < len(stream):
-        name, size = struct.unpack_from("<16sI", stream, position)
-        if name.rstrip(b"\0") == b"scratch_size":
-            (scratch,) = struct.unpack_from("<I", stream, position + 32)
-            return int(scratch)
-        position += 32 + _aligned(size, 16)
-    raise ValueError("the payload of an Ethos-U delegate names no scratch size")
+    return int.from_bytes(blocks(payload)["scratch_size"], "little")

@@ -32,7 +32,6 @@ class Layer:
         bound: what takes the most of its cycles: ``MAC``, ``SRAM``, ``DRAM``, ``on-chip flash`` or ``off-chip flash``;
             empty for a layer that takes none, as it is part of the one before it.
         staging_bytes: what is in use, while it runs, of the memory that the memory mode puts the arena or its cache in.
-        peak: whether that is the most of all layers.
         module: the submodule of the user's model that it comes from, e.g. ``features.3.conv``; empty where that is not
             known, as for what the model's own ``forward`` calls.
         origin: the operator of the captured model, e.g. ``aten.conv2d``; empty where it is not known.
@@ -51,7 +50,6 @@ class Layer:
     utilisation: float
     bound: str
     staging_bytes: int
-    peak: bool
     module: str
     origin: str
 
@@ -98,11 +96,9 @@ _BOUNDS = {
 def _layers_of_subgraph(
     subgraph: int, rows: Sequence[Mapping[str, str]], origins: Mapping[str, Origin]
 ) -> Iterator[Layer]:
-    most = max((float(row["Staging Usage"]) for row in rows), default=0.0)
     for index, row in enumerate(rows):
         origin = _origin(rows, index, origins)
         figures = {name: int(float(row[column])) for name, column in _FIGURES.items()}
-        staging = float(row["Staging Usage"])
         yield Layer(
             subgraph=subgraph,
             operator=row["NNG Operator"],
@@ -111,8 +107,7 @@ def _layers_of_subgraph(
             # Vela says 100 % of what takes no cycles.
             utilisation=float(row["Util% (MAC)"]) / 100 if figures["cycles"] else 0.0,
             bound=_bound(figures),
-            staging_bytes=int(staging),
-            peak=staging == most and staging > 0,
+            staging_bytes=int(float(row["Staging Usage"])),
             module=origin.module if origin else "",
             origin=origin.operator if origin else "",
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
-import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,7 @@ from executorch.exir.schema import (
 from torch import nn
 
 from arm_recipes import ArmRecipeType, export
-from arm_recipes.runtime_memory import ILP32, LP64, Pools, Sizes, _scratch_size, pools, pools_for
+from arm_recipes.runtime_memory import ILP32, LP64, Pools, Sizes, pools, pools_for
 from tests import models
 
 HEADERS = Path(executorch.__path__[0]) / "include"
@@ -281,8 +280,3 @@ def test_what_cant_be_told() -> None:
         config = ExecutorchBackendConfig(external_constants=external)
         program = edge.to_executorch(config).executorch_program
         assert (pools(program, program.execution_plan[0]) is None) == external
-
-
-def test_a_payload_without_scratch_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="names no scratch size"):
-        _scratch_size(struct.pack("<16sI12s", b"vela_end_stream", 0, b""))

@@ -77,6 +77,12 @@ def test_the_check_for_torch_can_fail() -> None:
             ["export", "m.py", "-r", "tosa-fp", "--inputs", "x.pt", "--shape", "1"],
             "--inputs and --shape are both given.",
         ),
+        (["export", "m.py", "-r", "tosa-fp", "--report", "x.pdf"], "'x.pdf' ends in none of .html, .json, .txt"),
+        (
+            ["export", "m.py", "-r", "tosa-fp", "--report", "x.txt", "--report", "y.txt"],
+            "--report is given twice for .txt.",
+        ),
+        (["export", "m.py", "-r", "tosa-fp", "--max-sram", "1"], "--max-sram: tosa-fp is for no firmware"),
         (["export", "m.py", "-r", "tosa-fp", "--output", "m.bpte"], "Give 'm.pte' and --bundle."),
         (
             ["export", "m.py", "-r", "tosa-fp", "--output", __file__],
