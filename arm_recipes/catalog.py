@@ -79,6 +79,12 @@ class Recipe:
     def family(self) -> Family:
         return self.target.family
 
+    def compiles_for(self, macs: int | None) -> str:
+        """The very target of a program: ``ethos-u55-128`` for 128 MACs, ``cortex-m55``, ``TOSA-1.0+INT``."""
+        if self.family in (Family.TOSA, Family.VGF):
+            return TOSA_PROFILES[self.precision]
+        return self.target.name if macs is None else f"{self.target.name}-{macs}"
+
 
 ETHOS_U55 = Target(
     name="ethos-u55",

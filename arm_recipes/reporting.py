@@ -18,7 +18,7 @@ from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
 from . import options as declarations
-from .catalog import TOSA_PROFILES, Family, Recipe
+from .catalog import Family, Recipe
 from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError
 from .export_report import (
@@ -134,7 +134,7 @@ def report(
         gates.append(asked.require_full_delegation())
     return ExportReport(
         recipe=row.name,
-        target=_target(row, options),
+        target=row.compiles_for(options.macs if isinstance(options, EthosUOptions) else None),
         options=_spelled(row, options),
         versions=_versions(),
         pte_bytes=len(pte),
@@ -146,12 +146,6 @@ def report(
         advice=tuple(_advice(methods, estimates, estimated, options)),
         gates=tuple(gates),
     )
-
-
-def _target(row: Recipe, options: Options) -> str:
-    if isinstance(options, EthosUOptions):
-        return f"{row.target.name}-{options.macs}"
-    return row.target.name if row.family is Family.CORTEX_M else TOSA_PROFILES[row.precision]
 
 
 def _spelled(row: Recipe, options: Options) -> dict[str, Any]:
