@@ -186,7 +186,7 @@ class Advice:
     """What costs much, and what can be done.
 
     Attributes:
-        kind: ``transposes``, ``utilisation``, ``between_delegates`` or ``peak_sram``.
+        kind: ``transposes``, ``utilisation``, ``between_delegates``, ``peak_sram`` or ``peak_memory``.
         text: a sentence or two.
         where: the parts of the model, those that cost most first.
         cycles: of the NPU that are at stake, by Vela's estimate; None where that can't be told.

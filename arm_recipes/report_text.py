@@ -78,7 +78,8 @@ def _method(method: MethodReport, width: int) -> Iterator[str]:
     else:
         yield "Kernels that the runtime must have: none"
     yield ""
-    yield f"Memory planned for activations outside of delegates: {_sum(method.planned_bytes)} bytes"
+    outside = " outside of delegates" if method.delegates else ""
+    yield f"Memory planned for activations{outside}: {_sum(method.planned_bytes)} bytes"
     scratch = [each.scratch_bytes for each in method.delegates if each.scratch_bytes is not None]
     if scratch:
         yield f"Scratch memory of the delegates: {_sum(scratch)} bytes"

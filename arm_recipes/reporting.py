@@ -530,6 +530,18 @@ def _of_methods(methods: Sequence[MethodReport]) -> Iterator[Advice]:
             tuple(dict.fromkeys(between)),
             None,
         )
+    for method in methods:
+        if method.delegates or not method.calls:
+            continue
+        needs = [call.input_bytes + call.output_bytes + call.scratch_bytes for call in method.calls]
+        heavy = [call for call, needed in zip(method.calls, needs) if needed == max(needs)]
+        yield Advice(
+            "peak_memory",
+            f"Of the {sum(method.planned_bytes):,} bytes planned for activations, {max(needs):,} are what one kernel "
+            "needs for its inputs, outputs and scratch. No plan can do with less.",
+            tuple(dict.fromkeys(call.module or call.operator for call in heavy)),
+            None,
+        )
 
 
 def _parts_of_model(layers: Sequence[Layer]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import json
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -13,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import flatbuffers.number_types
-from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from tosa.Op import Op
 from tosa.TosaGraph import TosaGraph
 
+from arm_recipes import delegates
 from arm_recipes.errors import SimulationError
-
-# Operators whose results are their inputs, moved or scaled.
-_MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY, Op.CONST, Op.CONST_SHAPE})
 
 
 @dataclass(frozen=True)
@@ -44,27 +40,17 @@ def tosa_graph(module: LoweredBackendModule) -> tuple[bytes, bool]:
     Raises:
         SimulationError: the delegate is not of one of Arm's backends, or can't be compiled again.
     """
-    graph, payload = _compiled_again(module, origins=False)
+    graph, payload = _compiled_again(module)
     if module.backend_id == "TOSABackend":
         graph = module.processed_bytes
     return graph, payload == module.processed_bytes
 
 
 def tensor_origins(module: LoweredBackendModule) -> dict[str, tuple[str, ...]]:
-    """Where the tensors of a delegate's TOSA graph come from: names of nodes, by the tensor's name.
-
-    They are what upstream writes into a graph of the same operators and names where it is asked for debug information.
-    """
-    graph, _ = _compiled_again(module, origins=True)
-    block = _block(graph)
-    found = {}
-    for operator in map(block.Operators, range(block.OperatorsLength())):
-        location = operator.Location()
-        text = location.Text() if location is not None else None
-        trace = json.loads(text)["torch_info"]["node_trace"] if text else ()
-        if operator.OutputsLength() and isinstance(trace, list):
-            found[operator.Outputs(0).decode()] = tuple(source["name"] for source in trace)
-    return found
+    """Where the tensors of a delegate's TOSA graph come from: names of nodes, by the tensor's name."""
+    _, specs = _backend(module.backend_id)
+    origins = delegates.tosa_graph(module, specs._from_list(module.compile_specs)).origins
+    return {tensor: origin.nodes for tensor, origin in origins.items()}
 
 
 def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
@@ -79,7 +65,7 @@ def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
     produced = []
     for operator in map(block.Operators, range(block.OperatorsLength())):
         if operator.Op() not in (Op.CONST, Op.CONST_SHAPE) and operator.OutputsLength():
-            produced.append(Produced(operator.Outputs(0).decode(), operator.Op() not in _MOVES))
+            produced.append(Produced(operator.Outputs(0).decode(), operator.Op() not in delegates.MOVES))
     names += [tensor.name for tensor in produced if tensor.name not in names]
     return _with_outputs(graph, block, names), names, produced
 
@@ -108,12 +94,10 @@ def _with_outputs(graph: bytes, block: Any, names: list[str]) -> bytes:
     return bytes(buffer)
 
 
-def _compiled_again(module: LoweredBackendModule, *, origins: bool) -> tuple[bytes, bytes]:
+def _compiled_again(module: LoweredBackendModule) -> tuple[bytes, bytes]:
     """The TOSA flatbuffer and the payload of another run of the delegate's backend, which works on a copy."""
     backend, specs = _backend(module.backend_id)
     spec = specs._from_list(module.compile_specs)
-    if origins:
-        spec.dump_debug_info(ArmCompileSpec.DebugMode.TOSA)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # Vela prints
         spec.dump_intermediate_artifacts_to(folder)
         try:
