@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
 from .progress import shown
 from .recipe_types import ArmRecipeType
-from .session import Model, carried, export, specs_for
+from .session import Model, carried, export, load_program, specs_for
 from .simulators.base import Simulator
+from .simulators.choice import check_simulator
 from .verify_report import Accuracy, Comparison, Gate, IntegerMatch, VerifyReport
 
 Metric = Callable[[list[Tensor], int], float]
@@ -110,7 +112,9 @@ def verify(
         recipe: an `ArmRecipeType`, of which `options` are the options, or an ExportRecipe.
         data: what `load_calibration` takes; or the same with labels: pairs of a sample and its label or of a batch and
             its labels, as a DataLoader gives them, one such pair, or dicts with a key ``label``.
-        labels: class indices, one per sample, where the data holds none.
+        labels: class indices, one per sample, where the data holds none; or the path of a file of them: .npy, .pt and
+            the like, or .txt or .csv with one on each line; or ``folders``, for data in one folder per class: the
+            classes are numbered in the order of the folders' names.
         method: of the program; may be left out where there is but one.
         float_model: the model in float, where the session was given a program that was quantized before.
         simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
@@ -146,6 +150,7 @@ def verify(
                 "to export with others give verify(model, recipe, data)."
             )
         session, data = subject, given[0]
+        notes: tuple[str, ...] = ()
     else:
         if len(given) != 2:
             raise ArmRecipeError(
@@ -155,19 +160,26 @@ def verify(
         recipe, data = given
         if isinstance(data, Iterator):  # to be gone through for calibration and for verification
             data = list(itertools.islice(data, max_samples))
-        session = _exported(subject, recipe, data, labels, max_samples, example_inputs, calibration, progress, options)
+        session, notes = _exported(
+            subject,
+            recipe,
+            data,
+            labels,
+            max_samples,
+            max_accuracy_drop,
+            example_inputs,
+            calibration,
+            progress,
+            options,
+        )
 
     programs = kept(session)
     name = _method(programs, method)
     program = programs[name]
-    _check_simulator(simulator, program)
+    check_simulator(simulator, program.recipe)
     stages = _Stages(session, name, program, float_model)
     samples = LabelledData(data, stages.specs, labels=labels, max_samples=max_samples)
-    if max_accuracy_drop is not None and not samples.labelled:
-        raise ArmRecipeError(
-            f"max_accuracy_drop={max_accuracy_drop:g} needs labels, and the data has none. Give pairs (inputs, label) "
-            "as the data, or labels=[...]."
-        )
+    _check_labelled(samples, max_accuracy_drop)
     simulated = _simulator(program, simulator, timeout)
     tracer = None
     if per_layer:
@@ -182,8 +194,12 @@ def verify(
             total = None
         for inputs, label in bars.samples(samples, total, "verify"):
             lowered_inputs = _integers_in(inputs, stages.io)
-            outputs = {stage: run(inputs) for stage, run in stages.runs.items()}
-            outputs[SIMULATED] = _integers_out(simulated.run(lowered_inputs), stages.io)
+            outputs = {}
+            for stage, run in stages.runs.items():
+                with _named(stage, work.samples):
+                    outputs[stage] = run(inputs)
+            with _named(SIMULATED, work.samples):
+                outputs[SIMULATED] = _integers_out(simulated.run(lowered_inputs), stages.io)
             work.add(outputs, label)
             if tracer is not None:
                 tracer.add(inputs, simulated.trace(lowered_inputs))
@@ -197,7 +213,7 @@ def verify(
         method=name,
         simulator=simulated.name,
         proves=simulated.proves,
-        notes=(*simulated.notes, *stages.notes),
+        notes=(*simulated.notes, *stages.notes, *notes),
         source=samples.source,
         samples=work.samples,
         stages=(*stages.names, SIMULATED),
@@ -398,6 +414,21 @@ class _Work:
         return {name: judge(scores, label) for name, judge in CLASSIFICATION.items() if name == "top1" or classes > 5}
 
 
+@contextlib.contextmanager
+def _named(stage: str, sample: int) -> Iterator[None]:
+    """Say of an error in the model's own code, or an operator's, where it came up."""
+    try:
+        yield
+    except ArmRecipeError:
+        raise
+    except Exception as error:
+        kind = SimulationError if stage == SIMULATED else CalibrationError
+        raise kind(
+            f"The {stage} stage raised {type(error).__name__} on sample {sample}: {error}. Is every value of the sample"
+            " one that the model takes?"
+        ) from error
+
+
 def _gates(
     comparisons: Sequence[Comparison],
     accuracy: Accuracy | None,
@@ -425,13 +456,7 @@ def _gates(
         yield Gate("max_accuracy_drop", what, max_accuracy_drop, drop, drop <= max_accuracy_drop + 1e-9)
 
 
-def _check_simulator(simulator: str, program: Kept) -> None:
-    if simulator == "vulkan" and program.recipe.family is not Family.VGF:
-        raise ArmRecipeError(
-            f"simulator='vulkan' runs .vgf files, of which {program.recipe.name} has none. Leave it out."
-        )
-    if simulator in ("auto", "reference", "vulkan"):
-        return
+def _simulator(program: Kept, simulator: str, timeout: float) -> Simulator:
     if simulator == "fvp":
         raise ToolError(
             "simulator='fvp': an Arm FVP runs no .pte by itself. It needs FVP_Corstone_SSE-300_Ethos-U55 or "
@@ -439,10 +464,6 @@ def _check_simulator(simulator: str, program: Kept) -> None:
             "toolchain; executorch's examples/arm/setup.sh and run.sh fetch, build and run them. arm_recipes does not "
             "drive them. Allowed here: 'auto', 'reference'."
         )
-    raise ArmRecipeError(f"simulator={simulator!r} is no simulator. Allowed: 'auto', 'reference', 'vulkan', 'fvp'.")
-
-
-def _simulator(program: Kept, simulator: str, timeout: float) -> Simulator:
     if program.recipe.family is Family.CORTEX_M:
         from .simulators.cortex_m_reference import CortexMReference
 
@@ -469,12 +490,19 @@ def _exported(
     data: object,
     labels: object,
     max_samples: int,
+    max_accuracy_drop: float | None,
     example_inputs: object,
     calibration: object,
     progress: bool | None,
     options: dict[str, Any],
-) -> ExportSession:
-    """Export, with the data's first sample as the example and all of them for calibration where there are no others."""
+) -> tuple[ExportSession, tuple[str, ...]]:
+    """Export, with the data's first sample as the example and all of them for calibration where there are no others.
+
+    Returns:
+        The session, and what there is to note about it.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        model = load_program(model)
     if example_inputs is None and carried(model) is None:
         example_inputs = _first(data)
     example = carried(model) if example_inputs is None else example_inputs
@@ -483,13 +511,24 @@ def _exported(
         uncalibrated = bool(quantization and quantization.quantizers and quantization.calibration_inputs_fn is None)
     else:
         uncalibrated = isinstance(recipe, ArmRecipeType) and BY_NAME[recipe.name].precision.quantized
-    if uncalibrated and calibration is None and isinstance(example, (tuple, Tensor)):
+    notes: tuple[str, ...] = ()
+    if isinstance(example, (tuple, Tensor)) and isinstance(model, (nn.Module, ExportedProgram)):
         inputs = (example,) if isinstance(example, Tensor) else example
-        named = isinstance(model, (nn.Module, ExportedProgram))  # and not a path, or a dict
-        specs = specs_for(model, inputs) if named else specs_of(inputs)
-        samples = LabelledData(data, specs, labels=labels, max_samples=max_samples)
-        calibration = lambda: (inputs for inputs, _ in samples)  # noqa: E731
-    return export(model, recipe, example_inputs, calibration=calibration, progress=progress, **options)
+        # What is wrong with the data shows here, before the long part.
+        samples = LabelledData(data, specs_for(model, inputs), labels=labels, max_samples=max_samples)
+        _check_labelled(samples, max_accuracy_drop)
+        if uncalibrated and calibration is None:
+            calibration = lambda: (inputs for inputs, _ in samples)  # noqa: E731
+            notes = ("Calibrated on the very samples that it is verified on, for want of others: others may do worse.",)
+    return export(model, recipe, example_inputs, calibration=calibration, progress=progress, **options), notes
+
+
+def _check_labelled(samples: LabelledData, max_accuracy_drop: float | None) -> None:
+    if max_accuracy_drop is not None and not samples.labelled:
+        raise ArmRecipeError(
+            f"max_accuracy_drop={max_accuracy_drop:g} needs labels, and the data has none. Give pairs (inputs, label) "
+            "as the data, or labels=[...]."
+        )
 
 
 def _first(data: object) -> object:

@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import math
+import signal
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from arm_recipes import (
     CalibrationError,
     ModelError,
     SimulationError,
-    ToolError,
     export,
     load_calibration,
     verify,
@@ -154,6 +154,27 @@ def test_a_simulator_that_takes_too_long_is_stopped() -> None:
         "smaller model."
     )
     assert verify(_conv(), _DATA).samples == 4
+
+
+def test_an_interrupted_run_leaves_no_answer_to_the_next() -> None:
+    """The interrupt goes to this process alone, as it does in a notebook."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    example = models.seeded(lambda: nn.Conv2d(32, 32, 3), (1, 32, 64, 64))
+    session = _exported("TOSA_FP", example)
+    first, second = _samples(example, 2)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            while True:
+                verify(session, [first] * 10)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert verify(session, [second], min_sqnr=80).failed_gates == ()
 
 
 # --- What it says ------------------------------------------------------------------------------------------------
@@ -336,15 +357,16 @@ def test_the_kept_program_goes_with_its_session() -> None:
         ((_DATA,), {"macs": 128}, ArmRecipeError, "and no macs. An exported session has its recipe and options"),
         ((_DATA,), {"method": "other"}, ModelError, "method='other': the program has the methods 'forward'"),
         ((_DATA,), {"max_accuracy_drop": 1}, ArmRecipeError, "max_accuracy_drop=1 needs labels, and the data has none"),
-        ((_DATA,), {"labels": [0, 1]}, CalibrationError, "There are more samples than labels, which end after 2"),
+        ((_DATA,), {"labels": [0, 1]}, CalibrationError, "2 labels were given for 4 samples"),
+        ((lambda: _DATA,), {"labels": [0]}, CalibrationError, "There are more samples than labels, which end after 1"),
+        ((lambda: _DATA,), {"labels": [0] * 5}, CalibrationError, "5 labels were given for 4 samples"),
         ((_DATA,), {"labels": [0] * 5}, CalibrationError, "5 labels were given for 4 samples"),
         ((_DATA,), {"labels": [0.5] * 4}, CalibrationError, "The labels are torch.float32 of shape"),
         ((_DATA,), {"labels": [7] * 4}, CalibrationError, r"Label 7 names no class of output 0, whose shape is"),
         (([(_DATA[0][0], 1), _DATA[1]],), {}, CalibrationError, "Item 1 of the data has no label"),
         (([(_DATA[0][0], 1)],), {"labels": [1]}, CalibrationError, "labels= is given, and the data holds labels too"),
         (([torch.zeros(1, 3, 4, 4)],), {}, CalibrationError, r"the model takes \(1, 3, 8, 8\)"),
-        ((_DATA,), {"simulator": "vulkan"}, ArmRecipeError, "runs .vgf files, of which TOSA_INT8 has none"),
-        ((_DATA,), {"simulator": "fvp"}, ToolError, "needs FVP_Corstone_SSE-300_Ethos-U55"),
+        ((_DATA,), {"simulator": "vulkan"}, ArmRecipeError, "runs .vgf files, and TOSA_INT8 makes none"),
         ((_DATA,), {"simulator": "qemu"}, ArmRecipeError, "simulator='qemu' is no simulator. Allowed: 'auto'"),
     ],
 )
