@@ -60,7 +60,7 @@ def verify(
 
 @overload
 def verify(
-    model: Model,
+    model: Model | str | os.PathLike[str],
     recipe: ExportRecipe | ArmRecipeType,
     data: object,
     /,

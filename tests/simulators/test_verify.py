@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -308,6 +309,47 @@ def test_a_model_and_a_recipe() -> None:
     assert report.failed_gates == () and report.stages == ("float", "simulated")
 
 
+def test_a_pt2_file_and_a_recipe(tmp_path: Path) -> None:
+    example = models.conv_net()
+    torch.export.save(torch.export.export(example.model, example.inputs, strict=True), tmp_path / "net.pt2")
+    report = verify(tmp_path / "net.pt2", ArmRecipeType.TOSA_INT8, _DATA, min_sqnr=25)
+    assert report.failed_gates == () and report.stages == ("float", "quantized", "simulated")
+    with pytest.raises(ModelError, match=r"no\.pt2': no such file"):
+        verify(str(tmp_path / "no.pt2"), ArmRecipeType.TOSA_INT8, _DATA)
+
+
+def test_what_can_be_gone_through_once_serves_for_calibration_and_verification() -> None:
+    example = models.conv_net()
+    once = verify(example.model, ArmRecipeType.TOSA_INT8, iter(_DATA), example_inputs=example.inputs)
+    again = verify(example.model, ArmRecipeType.TOSA_INT8, _DATA, example_inputs=example.inputs)
+    assert once.samples == 4
+    assert once.comparisons == again.comparisons
+    assert once.notes == again.notes
+    assert "Calibrated on the very samples that it is verified on" in once.notes[0]
+    other = verify(example.model, ArmRecipeType.TOSA_INT8, iter(_DATA), calibration=_DATA[:1])
+    assert other.notes == () and other.comparisons != once.comparisons
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ([torch.zeros(1, 3, 4, 4)], {}, r"the model takes \(1, 3, 8, 8\)"),
+        (_DATA, {"labels": [0]}, "1 labels were given for 4 samples"),
+        (_DATA, {"max_accuracy_drop": 1}, "max_accuracy_drop=1 needs labels"),
+    ],
+)
+def test_data_that_is_wrong_shows_before_the_export(data: Any, options: dict[str, Any], message: str) -> None:
+    example = models.conv_net()
+    refused = nn.Sequential(example.model, _Untraceable())
+    with pytest.raises(ArmRecipeError, match=message):
+        verify(refused, ArmRecipeType.TOSA_FP, data, example_inputs=example.inputs, **options)
+
+
+class _Untraceable(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x
+
+
 def test_programs_of_the_front_door() -> None:
     example = models.conv_net()
     program = torch.export.export(example.model, example.inputs, strict=True)
@@ -373,6 +415,50 @@ def test_the_kept_program_goes_with_its_session() -> None:
 def test_misuse(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         verify(_conv(), *arguments, **options)
+
+
+class _State(nn.Module):
+    """Keeps its last output."""
+
+    last: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("last", torch.zeros(1, 4, 6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x) + self.last
+        self.last.copy_(y)
+        return y
+
+
+class _Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y: Tensor = torch.cond(x.sum() > 0, lambda z: torch.sin(z) + 1, lambda z: torch.cos(z) - 1, (x,))
+        return y
+
+
+@pytest.mark.parametrize("name", ["TOSA_INT8", "CORTEX_M55_INT8"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_State, "keeps state between calls, or writes to its inputs, so that samples are not independent"),
+        (
+            _Branches,
+            r"holds get_attr submodule_\d outside of its delegates, which no simulator runs\. Models with control",
+        ),
+    ],
+)
+def test_programs_that_no_simulator_runs(model: type[nn.Module], name: str, message: str) -> None:
+    example = models.seeded(model, (1, 3, 8, 8))
+    with pytest.raises(SimulationError, match=message):
+        verify(_exported(name, example), _samples(example))
 
 
 def test_a_session_without_a_kept_program_is_refused() -> None:
