@@ -107,7 +107,7 @@ def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
 
 
 def _check_verify(recipe: catalog.Recipe, how: dict[str, Any]) -> None:
-    check_simulator(how["simulator"], recipe)
+    check_simulator(how["simulator"], recipe, per_layer=how["per_layer"])
     labels = how["labels"]
     if labels is not None and how["data"] is None:
         raise click.UsageError("--labels: only of use with --data. Give data, or leave it out.")

@@ -119,7 +119,8 @@ def verify(
         float_model: the model in float, where the session was given a program that was quantized before.
         simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
             any other recipe the reference simulator of its family; ``reference`` or ``vulkan`` for one of them.
-            (``fvp`` is refused with what it would need.)
+            ``fvp``, for Ethos-U, Cortex-M55 and M85: the .pte on Arm's FVP on PATH, by the runner that the environment
+            variable ARM_RECIPES_FVP_RUNNER names.
         per_layer: trace the error layer by layer.
         metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
             top-1 and top-5. Its name is what the report calls it.
@@ -176,11 +177,11 @@ def verify(
     programs = kept(session)
     name = _method(programs, method)
     program = programs[name]
-    check_simulator(simulator, program.recipe)
+    check_simulator(simulator, program.recipe, per_layer=per_layer)
     stages = _Stages(session, name, program, float_model)
     samples = LabelledData(data, stages.specs, labels=labels, max_samples=max_samples)
     _check_labelled(samples, max_accuracy_drop)
-    simulated = _simulator(program, simulator, timeout)
+    simulated = _simulator(session, program, simulator, timeout)
     tracer = None
     if per_layer:
         reference, twin = stages.for_layers()
@@ -456,14 +457,13 @@ def _gates(
         yield Gate("max_accuracy_drop", what, max_accuracy_drop, drop, drop <= max_accuracy_drop + 1e-9)
 
 
-def _simulator(program: Kept, simulator: str, timeout: float) -> Simulator:
+def _simulator(session: ExportSession, program: Kept, simulator: str, timeout: float) -> Simulator:
     if simulator == "fvp":
-        raise ToolError(
-            "simulator='fvp': an Arm FVP runs no .pte by itself. It needs FVP_Corstone_SSE-300_Ethos-U55 or "
-            "FVP_Corstone_SSE-320 on PATH, and executorch's arm_executor_runner built for it with the GNU Arm "
-            "toolchain; executorch's examples/arm/setup.sh and run.sh fetch, build and run them. arm_recipes does not "
-            "drive them. Allowed here: 'auto', 'reference'."
-        )
+        from .simulators.fvp import Fvp
+
+        if len(kept(session)) > 1:
+            raise ModelError("simulator='fvp' runs a program's only method, and this one has several. Export it alone.")
+        return Fvp(program, session.get_pte_buffer(), timeout=timeout)
     if program.recipe.family is Family.CORTEX_M:
         from .simulators.cortex_m_reference import CortexMReference
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from arm_recipes.catalog import Family, Recipe
 from arm_recipes.errors import ArmRecipeError, nearest
 
+from .boards import find_board
+
 _EVERY = tuple(Family)
 FAMILIES = {
     "auto": _EVERY,
@@ -15,10 +17,11 @@ FAMILIES = {
 _RUNS = {"vulkan": ".vgf files", "fvp": "programs for Ethos-U and Cortex-M"}
 
 
-def check_simulator(simulator: str, recipe: Recipe) -> None:
+def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool) -> None:
     """
     Raises:
-        ArmRecipeError: there is no such simulator, or it is not for the recipe.
+        ArmRecipeError: there is no such simulator, or it is not for the recipe, or can't look at layers.
+        ToolError: it is an FVP, and is not here.
     """
     allowed = [name for name, families in FAMILIES.items() if recipe.family in families]
     if simulator not in FAMILIES:
@@ -32,3 +35,10 @@ def check_simulator(simulator: str, recipe: Recipe) -> None:
             f"simulator={simulator!r} runs {_RUNS[simulator]}, and {recipe.name} makes none. Allowed: "
             f"{', '.join(map(repr, allowed))}."
         )
+    if simulator == "fvp" and per_layer:
+        raise ArmRecipeError(
+            "simulator='fvp' shows nothing of a program's inside, and so no layers. Leave out per_layer, or take "
+            "simulator='reference' for them."
+        )
+    if simulator == "fvp":
+        find_board(recipe)

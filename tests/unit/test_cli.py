@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from arm_recipes import ArmRecipeError, catalog, cli, doctor, names, options
+from arm_recipes.simulators.boards import RUNNER
 
 _HEAVY = "print('loaded', *sorted({'torch', 'executorch', 'torchao'} & sys.modules.keys()), file=sys.stderr)"
 
@@ -237,8 +238,19 @@ def test_what_is_missing_is_said_where_it_is_wanted(monkeypatch: pytest.MonkeyPa
         install="no-such-package",
     )
     monkeypatch.setattr(doctor, "_TOOLS", (absent,))
-    found = doctor.checks()
     recipe = catalog.RECIPES[0]
-    assert [check.name for check in doctor.readiness(found, recipe)] == ["nothing"]
-    assert found[-1].status == doctor.MISSING
-    assert found[-1].action == "Install it with: pip install 'no-such-package'."
+    (check,) = doctor.readiness(doctor.checks(), recipe)
+    assert (check.name, check.status) == ("nothing", doctor.MISSING)
+    assert check.action == "Install it with: pip install 'no-such-package'."
+
+
+def test_an_fvp_is_wanted_by_no_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(RUNNER, raising=False)
+    check = doctor.checks()[-1]
+    assert (check.name, check.status, check.wanted_by) == ("Arm FVP", doctor.MISSING, ())
+    assert check.detail == f"none on PATH, {RUNNER} names no file"
+    program = tmp_path / "FVP_Corstone_SSE-320"
+    program.touch(mode=0o755)
+    monkeypatch.setenv(RUNNER, str(program))
+    assert (doctor.checks()[-1].status, doctor.checks()[-1].detail) == (doctor.OK, str(program))
