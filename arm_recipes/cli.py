@@ -7,6 +7,7 @@ commands that need it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -283,6 +284,19 @@ def print_completion(shell: str) -> None:
 # export
 
 
+_MODEL_OPTIONS = (
+    click.argument("model", type=click.Path()),
+    click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list."),
+    click.option(
+        "-o",
+        "--option",
+        "given",
+        type=KeyValue(),
+        multiple=True,
+        help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
+    ),
+)
+
 _INPUT_OPTIONS = (
     click.option(
         "--inputs",
@@ -313,34 +327,28 @@ _INPUT_OPTIONS = (
 )
 
 
-def _talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say where goes what others print."""
-    command = click.option(
-        "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
-    )(command)
-    return click.option(
+_TALK_OPTIONS = (
+    click.option(
         "-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error."
-    )(command)
+    ),
+    click.option(
+        "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
+    ),
+)
 
 
-def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say what a model is fed with."""
-    for option in reversed(_INPUT_OPTIONS):
-        command = option(command)
-    return command
+def _all_of(options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """A decorator that gives a command each of these, in order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+_model_options = _all_of(_MODEL_OPTIONS)  # what to compile, and for what
+_input_options = _all_of(_INPUT_OPTIONS)  # what a model is fed with
+_talk_options = _all_of(_TALK_OPTIONS)  # where goes what others print
 
 
 @cli.command("export", context_settings=_SETTINGS)
-@click.argument("model", type=click.Path())
-@click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list.")
-@click.option(
-    "-o",
-    "--option",
-    "given",
-    type=KeyValue(),
-    multiple=True,
-    help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
-)
+@_model_options
 @click.option(
     "--output",
     type=click.Path(),

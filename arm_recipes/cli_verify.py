@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import catalog, options
-from .arguments import KeyValue
 from .chatter import chatter, complain, status
 from .cli import (
     _JSON,
-    _RECIPE,
     _SETTINGS,
     _calibration,
     _check_together,
     _failures,
     _input_options,
     _loaded,
+    _model_options,
     _recipe_options,
     _talk_options,
     cli,
@@ -39,16 +38,7 @@ _LEAST_WIDTH = 80
 
 
 @cli.command("verify", context_settings=_SETTINGS)
-@click.argument("model", type=click.Path())
-@click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list.")
-@click.option(
-    "-o",
-    "--option",
-    "given",
-    type=KeyValue(),
-    multiple=True,
-    help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
-)
+@_model_options
 @click.option(
     "--data",
     type=click.Path(),
@@ -90,7 +80,8 @@ def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     quantizes, with the quantized model. --max-samples and the options for images hold for --data and --calibration
     alike. Without --calibration the data is what the model is calibrated on, which flatters the figures.
 
-    A gate that fails ends with exit status 3. One is always on: the delegates must be what their graphs compile to.
+    A gate that fails ends with exit status 3. Two are always on: delegates must be what their graphs compile to, and
+    must compute what the quantized model does, but for rounding and no more than ten times its noise.
     """
     kwargs = _recipe_options(recipe, given)
     _check_together(recipe, kwargs, how)

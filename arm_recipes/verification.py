@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from .calibration import InputSpec, specs_of
 from .catalog import BY_NAME, Family
 from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
 from .labelled import LabelledData, is_label
-from .layers import LayerTracer, captured
+from .layers import STEPS, LayerTracer, captured
 from .lowering.keeping import Kept, kept
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
@@ -34,6 +35,10 @@ from .verify_report import Accuracy, Comparison, Gate, IntegerMatch, VerifyRepor
 
 Metric = Callable[[list[Tensor], int], float]
 Outputs = list[Tensor]
+
+# A gate: the lowering may add ten times the noise of the quantization. Measured (docs/verify.md): 1 dB and more where a
+# program is right, less than -11 dB where a weight of a small one is wrong.
+_SAME_FUNCTION_DB = -10.0
 
 FLOAT, QUANTIZED, SIMULATED = "float", "quantized", "simulated"
 
@@ -223,7 +228,7 @@ def verify(
         integers=work.integers(),
         delegates=simulated.delegates,
         layers=layers,
-        gates=tuple(_gates(comparisons, accuracy, simulated, min_sqnr, max_accuracy_drop)),
+        gates=tuple(_gates(comparisons, accuracy, work.nearness(), simulated, min_sqnr, max_accuracy_drop)),
     )
 
 
@@ -384,6 +389,20 @@ class _Work:
     def integers(self) -> tuple[IntegerMatch, ...]:
         return tuple(IntegerMatch(index, *counts) for index, counts in sorted(self._match.items()))
 
+    def nearness(self) -> dict[int, float]:
+        """By how many dB each quantized output is nearer, simulated, to the quantized module's than that to the float
+        model's; inf where rounding explains the difference. Nothing for a program that has no float stage."""
+        found = {}
+        for index, match in self._match.items():
+            scale = self._scales[index]
+            assert scale is not None
+            if match[2] <= STEPS.get(getattr(torch, scale.dtype), 2):
+                found[index] = math.inf
+            elif FLOAT in self._names:
+                lowered = sqnr_db(self._sums[QUANTIZED, SIMULATED, index].moments)
+                found[index] = lowered - sqnr_db(self._sums[FLOAT, QUANTIZED, index].moments)
+        return found
+
     def _compare(self, key: tuple[str, str, int], moments: Moments) -> None:
         sqnr = sqnr_db(moments)
         found = self._sums.get(key)
@@ -433,6 +452,7 @@ def _named(stage: str, sample: int) -> Iterator[None]:
 def _gates(
     comparisons: Sequence[Comparison],
     accuracy: Accuracy | None,
+    nearness: Mapping[int, float],
     simulator: Simulator,
     min_sqnr: float | None,
     max_accuracy_drop: float | None,
@@ -440,6 +460,11 @@ def _gates(
     for delegate in simulator.delegates:
         what = f"{delegate.name}: compiling it again gives its own bytes (1: yes, 0: no), at least"
         yield Gate("same_graph", what, 1.0, float(delegate.reproduced), delegate.reproduced)
+    for index, nearer in sorted(nearness.items()):
+        what = (
+            f"SQNR in dB of output {index}, simulated against quantized, less that of quantized against float, at least"
+        )
+        yield Gate("same_function", what, _SAME_FUNCTION_DB, nearer, nearer >= _SAME_FUNCTION_DB)
     if min_sqnr is not None:
         first = comparisons[0].reference
         for one in comparisons:

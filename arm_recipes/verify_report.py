@@ -19,6 +19,7 @@ from .simulators.base import Delegate
 SCHEMA_VERSION = 1
 
 _WORST_LAYERS = 5
+_ALWAYS_ON = ("same_graph", "same_function")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Gate:
     """A condition on the report.
 
     Attributes:
-        name: ``min_sqnr``, ``max_accuracy_drop`` or ``same_graph``.
+        name: ``min_sqnr``, ``max_accuracy_drop``, or one that is always on: ``same_graph``, ``same_function``.
         what: what is held against the limit, in words.
         limit: as it was asked for.
         figure: as it was found.
@@ -117,7 +118,8 @@ class VerifyReport:
         integers: of each quantized output; empty for float programs.
         delegates: the delegated subgraphs.
         layers: the layers in the model's order; empty unless per_layer was asked for.
-        gates: the conditions that were asked for, and that what was simulated is what was compiled.
+        gates: the conditions that were asked for; that what was simulated is what was compiled; and that it is no
+            further from the quantized module than rounding, or the quantization's own error, explains.
     """
 
     recipe: str
@@ -208,7 +210,7 @@ class VerifyReport:
                 fused = f", or what was fused into it ({', '.join(first.fused)})" if first.fused else ""
                 say(f"First layer that is off by more than rounding: {first.layer}{fused}.")
         for gate in self.gates:
-            if gate.name != "same_graph":
+            if gate.name not in _ALWAYS_ON or not gate.passed:
                 say(f"Gate {gate}.")
         written = console.file
         assert isinstance(written, io.StringIO)

@@ -28,6 +28,7 @@ from arm_recipes import (
     verify,
 )
 from arm_recipes.lowering.keeping import Kept, kept
+from arm_recipes.simulators.tosa_graph import _compiled_again
 from arm_recipes.verify_report import SCHEMA_VERSION
 from tests import models, tiny_models
 
@@ -80,8 +81,9 @@ def test_a_weight_changed_in_a_delegate_is_caught_and_its_layer_named() -> None:
         delegate.processed_bytes, "aten_convolution_default_1_weight_ohwi"
     )
     broken = verify(session, _samples(example), per_layer=True, min_sqnr=35)
-    assert [gate.name for gate in broken.failed_gates] == ["same_graph", "min_sqnr"]
-    assert broken.failed_gates[1].figure < 30
+    assert [gate.name for gate in broken.failed_gates] == ["same_graph", "same_function", "min_sqnr"]
+    assert broken.failed_gates[1].figure < -10
+    assert broken.failed_gates[2].figure < 30
     assert broken.first_divergence is not None
     assert broken.first_divergence.layer == "aten.conv2d of body.0"
     assert "First layer that is off by more than rounding: aten.conv2d of body.0." in str(broken)
@@ -96,7 +98,7 @@ def test_a_weight_changed_in_a_delegate_is_caught_and_its_layer_named() -> None:
     ],
 )
 def test_a_weight_changed_before_vela_is_caught(name: str, layer: str, fused: tuple[str, ...]) -> None:
-    """The delegate was not made of the graph that stands beside it."""
+    """First the delegate was not made of the graph that stands beside it, then both are broken."""
     example = tiny_models.residual()
     session = _exported(name, example)
     (delegate,) = _program(session).modules.values()
@@ -105,8 +107,14 @@ def test_a_weight_changed_before_vela_is_caught(name: str, layer: str, fused: tu
     state[weight] = state[weight].clone()
     state[weight].view(-1)[0] ^= -128
     report = verify(session, _samples(example), per_layer=True)
-    assert [gate.name for gate in report.failed_gates] == ["same_graph"]
+    assert [gate.name for gate in report.failed_gates] == ["same_graph", "same_function"]
     assert [delegate.reproduced for delegate in report.delegates] == [False]
+
+    # Nor is it caught by its bytes alone.
+    delegate._processed_bytes = _compiled_again(delegate, origins=False)[1]
+    report = verify(session, _samples(example), per_layer=True)
+    assert [gate.name for gate in report.failed_gates] == ["same_function"]
+    assert f"Gate {report.failed_gates[0]}." in report.text(200)
     assert report.first_divergence is not None
     assert (report.first_divergence.layer, report.first_divergence.fused) == (layer, fused)
 
@@ -130,8 +138,8 @@ def test_a_weight_changed_for_cortex_m_is_caught_and_its_layer_named() -> None:
     name = _program(session).signature.inputs_to_parameters.get(node.args[1].name, name)
     tensors[name] = tensors[name].clone()
     tensors[name].view(-1)[0] ^= -128
-    report = verify(session, _samples(example), per_layer=True, min_sqnr=30)
-    assert [gate.name for gate in report.failed_gates] == ["min_sqnr"]
+    report = verify(session, _samples(example), per_layer=True)
+    assert [gate.name for gate in report.failed_gates] == ["same_function"]
     assert report.first_divergence is not None
     assert report.first_divergence.layer == "aten.conv2d of body.0"
 
