@@ -28,12 +28,13 @@ if TYPE_CHECKING:
         SimulationError,
         ToolError,
     )
+    from .export_report import ExportReport
     from .lowering.calibrating import CalibrationWarning, calibration_summary
     from .lowering.quantized_io import quantized_io
     from .provider import ArmRecipeProvider, register
     from .quantization import quantization_report
     from .recipe_types import ArmRecipeType
-    from .report import export_report
+    from .reporting import report
     from .retargeting import retarget
     from .session import export, vela_estimates
     from .sweep_result import SweepResult
@@ -47,6 +48,7 @@ __all__ = [
     "ArmRecipeType",
     "CalibrationError",
     "CalibrationWarning",
+    "ExportReport",
     "LoweringError",
     "ModelError",
     "OptionError",
@@ -57,11 +59,11 @@ __all__ = [
     "__version__",
     "calibration_summary",
     "export",
-    "export_report",
     "load_calibration",
     "quantization_report",
     "quantized_io",
     "register",
+    "report",
     "retarget",
     "sweep",
     "vela_estimates",
@@ -77,7 +79,7 @@ _MODULES = {
     "CalibrationWarning": "lowering.calibrating",
     "calibration_summary": "lowering.calibrating",
     "export": "session",
-    "export_report": "report",
+    "ExportReport": "export_report",
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
@@ -88,6 +90,7 @@ _MODULES = {
     "quantization_report": "quantization",
     "quantized_io": "lowering.quantized_io",
     "register": "provider",
+    "report": "reporting",
     "retarget": "retargeting",
     "sweep": "sweeping",
     "SweepResult": "sweep_result",

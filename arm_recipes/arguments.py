@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,3 +99,15 @@ class Several(_ParamType):
             return [self._of(part.strip()) for part in value.split(",")]
         except ValueError:
             self.fail(f"{value!r} is neither 'all' nor numbers with commas between them, e.g. 128,256.")
+
+
+class ReportFile(_ParamType):
+    """A file whose ending says what kind of report it is."""
+
+    name = "file"
+    endings = (".html", ".json", ".txt")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if Path(value).suffix not in self.endings:
+            self.fail(f"{value!r} ends in none of {', '.join(self.endings)}, which say what kind of report it is.")
+        return value

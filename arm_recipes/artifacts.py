@@ -28,10 +28,9 @@ from executorch.export import ExportSession
 
 from . import vela
 from .errors import LoweringError
-from .kept import exported_programs, from_context, partition_verdicts
+from .kept import exported_programs, from_context, lowered_graphs, partition_verdicts
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .partitioning import Verdicts
-from .report import lowered_graphs
 
 
 def write_pte(session: ExportSession, path: Path) -> None:

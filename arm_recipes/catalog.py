@@ -18,6 +18,11 @@ class Family(str, Enum):
     VGF = "vgf"
     CORTEX_M = "cortex_m"
 
+    @property
+    def has_firmware(self) -> bool:
+        """Whether programs run in a bare-metal firmware, whose memory can be told."""
+        return self in (Family.ETHOS_U, Family.CORTEX_M)
+
 
 class Precision(str, Enum):
     """Number formats of activations and weights."""
@@ -73,6 +78,12 @@ class Recipe:
     @property
     def family(self) -> Family:
         return self.target.family
+
+    def compiles_for(self, macs: int | None) -> str:
+        """The very target of a program: ``ethos-u55-128`` for 128 MACs, ``cortex-m55``, ``TOSA-1.0+INT``."""
+        if self.family in (Family.TOSA, Family.VGF):
+            return TOSA_PROFILES[self.precision]
+        return self.target.name if macs is None else f"{self.target.name}-{macs}"
 
 
 ETHOS_U55 = Target(

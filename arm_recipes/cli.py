@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import catalog, options
-from .arguments import KeyValue, Numbers, RecipeName, Several, Size
+from .arguments import KeyValue, Numbers, RecipeName, ReportFile, Several, Size
 from .chatter import chatter, complain, status, writing
 from .errors import ArmRecipeError, LoweringError, SimulationError, nearest
 from .names import short_name, typed
@@ -28,12 +28,14 @@ from .printing import plain, print_json, print_report, print_sweep, print_table,
 
 if TYPE_CHECKING:
     from . import doctor
+    from .export_report import ExportReport
+    from .gates import Gate
     from .partitioning import Verdicts
-    from .report import ExportReport
     from .sweep_result import SweepResult
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _COMPLETE = "_ARM_RECIPES_COMPLETE"
+_NOT_GOOD_ENOUGH = 3
 
 
 class _CompileFailure(Exception):
@@ -123,7 +125,8 @@ def cli() -> None:
       1    the compile or the simulation failed; for sweep, that of every point;
            for doctor, something that a recipe wants is missing or broken
       2    the command, the model or the data has to be changed
-      3    a condition does not hold: a gate of verify, or no point of a sweep fits the limits
+      3    a condition does not hold: a gate of export or verify, or the limits of a sweep for
+           every point; an export's files are written
       130  Ctrl-C
     """
 
@@ -367,6 +370,19 @@ _talk_options = _all_of(_TALK_OPTIONS)  # where goes what others print
     help="Write TOSA graphs, Vela's files and the exported program there. Compiles each delegate once more.",
 )
 @click.option("--quantization-report", "quantization", is_flag=True, help="Print how every node is quantized.")
+@click.option(
+    "--report",
+    "reports",
+    type=ReportFile(),
+    multiple=True,
+    metavar="FILE",
+    help="Write the whole report, Ethos-U's layers included: a page (.html), .json or .txt. Repeatable. Compiles each "
+    "delegate once more.",
+)
+@click.option("--max-sram", type=float, metavar="KIB", help="Fail if a firmware needs more RAM.")
+@click.option("--max-flash", type=float, metavar="KIB", help="Fail if the .pte is larger.")
+@click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
+@click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
 @_JSON
 @_talk_options
 def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str], ...], **how: Any) -> None:
@@ -392,10 +408,19 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     if how["as_json"]:
         named = {kind: str(path) for kind, path in files.items()}
         print_json(files=named, report=report.to_dict(), quantization=quantization and quantization.to_dict())
-        return
-    if quantization is not None:
-        click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
-    print_report(report, recipe, files)
+    else:
+        if quantization is not None:
+            click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
+        print_report(report, files)
+    _end_on(report.failed_gates)
+
+
+def _end_on(failed: Sequence[Gate]) -> None:
+    """Say which gates failed, and end there, if any did."""
+    for gate in failed:
+        complain(f"gate {gate}")
+    if failed:
+        click.get_current_context().exit(_NOT_GOOD_ENOUGH)
 
 
 def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -407,6 +432,7 @@ def _recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) ->
     return options.parse(recipe, texts)
 
 
+_GATES = ("max_sram", "max_flash", "min_delegation", "require_full_delegation")
 _IMAGE_OPTIONS = ("max_samples", "mean", "std", "size", "layout")
 
 
@@ -421,6 +447,10 @@ def _check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[st
         raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
     if how["inputs"] and how["shapes"]:
         raise click.UsageError("--inputs and --shape are both given. Example inputs are read or random: leave one out.")
+    if how.get("max_sram") is not None and not recipe.family.has_firmware:
+        raise click.UsageError(
+            f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
+        )
     alone = [f"--{name.replace('_', '-')}" for name in _IMAGE_OPTIONS if how[name] is not None]
     if alone and how["calibration"] is None and how.get("data") is None:
         kinds = "--data or --calibration" if "data" in how else "--calibration"
@@ -450,6 +480,10 @@ def _planned_files(model: str, recipe: catalog.Recipe, how: dict[str, Any]) -> d
         files["bundle"] = pte.with_suffix(".bpte")
     if how["etrecord"]:
         files["etrecord"] = pte.with_suffix(".etrecord")
+    for name in how["reports"]:
+        if f"report{Path(name).suffix}" in files:
+            raise click.UsageError(f"--report is given twice for {Path(name).suffix}. Leave one out.")
+        files[f"report{Path(name).suffix}"] = Path(name).expanduser()
     if how["intermediates"]:
         files["intermediates"] = Path(how["intermediates"]).expanduser()
     if how["intermediates"] and files["intermediates"].is_file():
@@ -477,7 +511,7 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from . import artifacts, partitioning, provider, quantization, report
+        from . import artifacts, partitioning, provider, quantization, reporting
         from .recipe_types import ArmRecipeType
         from .session import export
 
@@ -509,7 +543,18 @@ def _export(
                     with writing(files[kind]):
                         write(session, files[kind])
         found = quantization.quantization_report(session) if how["quantization"] else None
-    return report.export_report(session), found
+        with status("reporting"):
+            made = reporting.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
+        forms: dict[str, Callable[[], str]] = {
+            "report.html": lambda: made.to_html(f"{short_name(model)}: {made.recipe} on {made.target}"),
+            "report.json": made.to_json,
+            "report.txt": made.text,
+        }
+        for kind, text in forms.items():
+            if kind in files:
+                with writing(files[kind]):
+                    artifacts.write_whole(files[kind], f"{text()}\n".encode())
+    return made, found
 
 
 def _loaded(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
@@ -578,9 +623,6 @@ def _failure_text(failure: _CompileFailure) -> str:
 
 
 # sweep
-
-
-_NO_POINT_FITS = 3
 
 
 @cli.command("sweep", context_settings=_SETTINGS)
@@ -661,7 +703,7 @@ def sweep_model(
     if best is None:
         least = min(point.figures.sram_kib for point in result.done if point.figures is not None)
         complain(f"error: no point fits the limits. The least peak SRAM of all points is {least:,} KiB.")
-        click.get_current_context().exit(_NO_POINT_FITS)
+        click.get_current_context().exit(_NOT_GOOD_ENOUGH)
 
 
 def _write(path: Path, content: Callable[[], bytes], printed: io.StringIO) -> None:

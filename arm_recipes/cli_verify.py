@@ -17,6 +17,7 @@ from .cli import (
     _SETTINGS,
     _calibration,
     _check_together,
+    _end_on,
     _failures,
     _input_options,
     _loaded,
@@ -31,7 +32,6 @@ from .simulators.choice import FAMILIES, check_simulator
 if TYPE_CHECKING:
     from .verify_report import VerifyReport
 
-_A_GATE_FAILED = 3
 _FOLDERS = "folders"
 # Of the columns of figures, which are not broken.
 _LEAST_WIDTH = 80
@@ -91,10 +91,7 @@ def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     with chatter(how["verbose"], how["log"]) as printed:
         report = _verify(model, recipe, kwargs, how, printed)
     click.echo(report.to_json() if how["as_json"] else report.text(max(terminal_width(), _LEAST_WIDTH)))
-    for gate in report.failed_gates:
-        complain(f"error: gate {gate.name} {gate}")
-    if report.failed_gates:
-        click.get_current_context().exit(_A_GATE_FAILED)
+    _end_on(report.failed_gates)
 
 
 def _check_verify(recipe: catalog.Recipe, how: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from executorch.export import ExportSession, StageType
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from .partitioning import Verdicts
 
@@ -41,3 +42,13 @@ def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:
         return dict(artifacts[StageType.TORCH_EXPORT].data)
     given = from_context(session, _GIVEN) or {}
     return {method: model for method, model in given.items() if isinstance(model, ExportedProgram)}
+
+
+def lowered_graphs(session: ExportSession) -> dict[str, GraphModule]:
+    """The lowered graph of each method, whose submodules are the delegates."""
+    artifacts = session.get_stage_artifacts()
+    stages = (StageType.EDGE_PROGRAM_MANAGER_TRANSFORM, StageType.TO_BACKEND, StageType.TO_EDGE_TRANSFORM_AND_LOWER)
+    manager = next((artifacts[stage].data for stage in stages if stage in artifacts), None)
+    if manager is None:
+        return {}
+    return {method: manager.exported_program(method).graph_module for method in manager.methods}

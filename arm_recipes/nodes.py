@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from torch._ops import OpOverload
@@ -37,7 +37,11 @@ def quantizes(node: Node) -> bool:
 
 def module_path(node: Node) -> str:
     """Where in the user's model a node comes from, e.g. ``features.3.conv``; empty where it is not known."""
-    stack = node.meta.get("nn_module_stack") or {}
+    return stack_path(node.meta.get("nn_module_stack") or {})
+
+
+def stack_path(stack: Mapping[str, Sequence[str]]) -> str:
+    """The innermost path of a node's ``nn_module_stack``; empty where it names none."""
     paths = [path for path, _ in stack.values() if path]
     return paths[-1].removeprefix("L__self___").removeprefix("L['self'].") if paths else ""
 

@@ -6,20 +6,17 @@ import json
 import shlex
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .catalog import Recipe
-from .names import typed
-
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-    from .report import ExportReport, MethodReport
+    from .export_report import ExportReport
     from .sweep_result import Point, SweepResult
 
 SCHEMA_VERSION = 1
@@ -50,48 +47,26 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: int = 0) -> None:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in header:
         # What is read word by word may be broken, what is copied may not.
-        table.add_column(name, overflow="fold", no_wrap=name in ("RECIPE", "TARGET", "TOOL", "COUNT", "STATUS"))
+        made.add_column(name, overflow="fold", no_wrap=name in ("RECIPE", "TARGET", "TOOL", "COUNT", "STATUS"))
     for row in rows:
-        table.add_row(*row)
-    console = _console()
-    if indent:
-        from rich.padding import Padding
-
-        console.print(Padding(table, (0, 0, 0, indent)))
-    else:
-        console.print(table)
+        made.add_row(*row)
+    return made
 
 
-def print_report(report: ExportReport, recipe: Recipe, files: dict[str, Path]) -> None:
-    for method in report.methods:
-        _print_method(method, len(report.methods) > 1)
-    if report.vela_estimates:
-        click.echo("Vela's estimates of the delegated subgraphs (computed by the compiler, not measured):")
-        memories = list(dict.fromkeys(name for each in report.vela_estimates for name in each.memory_kib))
-        print_table(
-            ("CYCLES", "TIME", "MACS", *(f"{name} (KiB)" for name in memories)),
-            [
-                (
-                    f"{each.cycles:,}",
-                    f"{each.milliseconds:.4g} ms at {each.clock_mhz:.0f} MHz",
-                    f"{each.macs:,}",
-                    *(f"{each.memory_kib.get(name, 0):,}" for name in memories),
-                )
-                for each in report.vela_estimates
-            ],
-            indent=2,
-        )
-        click.echo()
-    click.echo(f"{files['pte']}  {report.pte_bytes:,} bytes, {typed(recipe)}")
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    _console().print(table(header, rows))
+
+
+def print_report(report: ExportReport, files: dict[str, Path]) -> None:
+    click.echo(report.text(terminal_width()))
     for kind, path in files.items():
-        if kind != "pte":
-            click.echo(f"{path}  {kind}")
+        click.echo(f"{path}" if kind == "pte" else f"{path}  {kind}")
 
 
 def print_sweep(result: SweepResult, best: Point | None, *, limited: bool, files: Iterable[Path]) -> None:
@@ -136,53 +111,3 @@ def _print_points(points: Iterable[Point]) -> None:
             f"    {of.milliseconds:.4g} ms, SRAM {of.sram_kib:,.1f} KiB, flash {of.flash_kib:,.1f} KiB, "
             f"{of.utilisation:.1%} of MACs used, .pte {of.pte_bytes:,} bytes"
         )
-
-
-def _print_method(method: MethodReport, several: bool) -> None:
-    if several:
-        click.echo(f"Method {method.name}\n")
-    if method.calibration is not None:
-        samples = "sample" if method.calibration.samples == 1 else "samples"
-        click.echo(f"Calibrated on {method.calibration.samples} {samples}: {method.calibration.source}\n")
-    if method.delegates:
-        total = sum(each.operators for each in method.delegates)
-        graphs = "1 subgraph" if len(method.delegates) == 1 else f"{len(method.delegates)} subgraphs"
-        sizes = " + ".join(f"{each.payload_bytes:,}" for each in method.delegates)
-        backends = ", ".join(dict.fromkeys(each.backend for each in method.delegates))
-        click.echo(f"Delegated: {total} operators in {graphs} of {backends}, {sizes} bytes")
-        click.echo(_listed(f"{each.count} {_short(each.operator)}" for each in method.delegated))
-        click.echo()
-    if method.not_delegated:
-        click.echo(f"Not delegated: {sum(each.count for each in method.not_delegated)} operators")
-        rows = [
-            (str(each.count), _short(each.operator), each.reason or "not known", ", ".join(each.where) or "-")
-            for each in method.not_delegated
-        ]
-        columns = 4 if any(each.where for each in method.not_delegated) else 3
-        header = ("COUNT", "OPERATOR", "REASON", "IN MODULE")
-        print_table(header[:columns], [row[:columns] for row in rows], indent=2)
-        click.echo()
-    if method.kernels:
-        click.echo("Kernels that the runtime must have, and the calls of each:")
-        click.echo(_listed(f"{each.count} {each.operator}" for each in method.kernels))
-    else:
-        click.echo("Kernels that the runtime must have: none")
-    memory = " + ".join(f"{size:,}" for size in method.planned_memory_bytes) or "0"
-    click.echo(f"\nMemory planned for activations outside of delegates: {memory} bytes\n")
-
-
-def _short(operator: str) -> str:
-    return operator.removeprefix("quantized_decomposed.")
-
-
-def _listed(words: Iterable[str]) -> str:
-    # The spaces within a word are kept together.
-    text = textwrap.fill(
-        ", ".join(word.replace(" ", "\0") for word in words),
-        min(terminal_width(), 120),
-        initial_indent="  ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return text.replace("\0", " ")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from executorch.backends.arm.ethosu import EthosUBackend, EthosUCompileSpec
-from executorch.backends.arm.tosa.backend import TOSABackend
 from executorch.exir._serialize._serialize import serialize_for_executorch
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule
@@ -21,20 +18,18 @@ from executorch.export import ExportSession, StageType
 
 from . import catalog, options
 from .catalog import Family, Recipe
+from .delegates import tosa_graph
+from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError, OptionError
-from .kept import from_context
+from .kept import from_context, lowered_graphs
 from .lowering.ethos_u import compile_spec
 from .options import EthosUOptions
 from .recipe_types import ArmRecipeType
-from .report import lowered_graphs
 from .vela import Estimate, parse_estimates
 from .vela_run import VelaFailure, compile_graph
 
 # What says for which NPU and how Vela compiles; everything else in a compile spec decides what Vela is given.
 _OF_VELA = (EthosUCompileSpec._COMPILE_FLAGS_KEY, EthosUCompileSpec._TARGET_KEY)
-
-# TOSA graphs by the delegate they were made of: making them takes most of a retarget's time.
-_graphs: WeakKeyDictionary[LoweredBackendModule, bytes] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -121,6 +116,7 @@ class LoweredProgram:
     Attributes:
         recipe: the catalog row of the session's NPU.
         graphs: the TOSA graph of each delegate, in the order in which the .pte holds the delegates.
+        origins: where the operators of each come from, by the name of the tensor that they make.
     """
 
     def __init__(self, session: ExportSession) -> None:
@@ -144,13 +140,16 @@ class LoweredProgram:
         modules = _delegates(session, self._emitted.program)
         self.recipe = _recipe_of(session, modules[0])
         self._kept = [_kept_specs(module.compile_specs) for module in modules]
-        self.graphs = tuple(_graph(module) for module in modules)
+        self._modules = modules
+        graphs = [tosa_graph(module, EthosUCompileSpec._from_list(module.compile_specs)) for module in modules]
+        self.graphs = tuple(graph.flatbuffer for graph in graphs)
+        self.origins = tuple(graph.origins for graph in graphs)
 
     def digest(self) -> str:
-        """SHA-256 over the TOSA graphs."""
+        """SHA-256 over the delegates' programs: the same for every configuration that they can be compiled for."""
         digest = hashlib.sha256()
-        for graph in self.graphs:
-            digest.update(hashlib.sha256(graph).digest())
+        for module in self._modules:
+            digest.update(program_digest(module.original_module).encode())
         return digest.hexdigest()
 
     def spec(self, recipe: Recipe, configuration: EthosUOptions) -> EthosUCompileSpec:
@@ -280,12 +279,3 @@ def _delegates(session: ExportSession, program: Program) -> list[LoweredBackendM
     if not found:
         raise ArmRecipeError("The program has no Ethos-U delegate, so that there is nothing to retarget.")
     return found
-
-
-def _graph(module: LoweredBackendModule) -> bytes:
-    """The TOSA graph of a delegate, made as upstream's backend makes it on the way to Vela."""
-    if module not in _graphs:
-        spec = TOSABackend.filter_tosa_compile_specs(EthosUCompileSpec._from_list(module.compile_specs))
-        made = TOSABackend._preprocess(copy.deepcopy(module.original_module), spec)
-        _graphs[module] = made.processed_bytes
-    return _graphs[module]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArmRecipeError, ToolError
+from .vela_layers import Layer
 
 if TYPE_CHECKING:
     import pandas
@@ -65,32 +66,6 @@ class Figures:
     def flash_kib(self) -> float:
         """Flash of both kinds, in KiB."""
         return self.on_chip_flash_kib + self.off_chip_flash_kib
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer of the compiled network, by Vela's estimate.
-
-    Attributes:
-        subgraph: number of the delegate it is in.
-        operator: Vela's name of its kind, e.g. ``Conv2D``.
-        name: of the tensor it makes, in the TOSA graph; empty where Vela made the tensor.
-        cycles: that it takes.
-        npu_cycles: in which the NPU computes.
-        sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
-        macs: its multiply-accumulates.
-    """
-
-    subgraph: int
-    operator: str
-    name: str
-    cycles: int
-    npu_cycles: int
-    sram_access_cycles: int
-    dram_access_cycles: int
-    on_chip_flash_access_cycles: int
-    off_chip_flash_access_cycles: int
-    macs: int
 
 
 @dataclass(frozen=True)
@@ -338,22 +313,6 @@ def _by_sram(point: Point) -> tuple[float, ...]:
 
 
 _LAYER_COLUMNS = [field.name for field in dataclasses.fields(Layer)]
-
-
-def layers_of(tables: Sequence[Sequence[Mapping[str, str]]]) -> tuple[Layer, ...]:
-    """The layers of a point.
-
-    Args:
-        tables: Vela's table of layers for each subgraph, by the column names of its CSV file.
-    """
-
-    def layer(subgraph: int, row: Mapping[str, str]) -> Layer:
-        columns = ("Op Cycles", "NPU", "SRAM AC", "DRAM AC", "OnFlash AC", "OffFlash AC", "MAC Count")
-        # Vela numbers its own tensors, and goes on from run to run.
-        name = "" if row["Name"].startswith("#") else row["Name"]
-        return Layer(subgraph, row["NNG Operator"], name, *(int(float(row[column])) for column in columns))
-
-    return tuple(layer(index, row) for index, rows in enumerate(tables) for row in rows)
 
 
 def figures_of(summaries: Sequence[Mapping[str, str]], macs: int, pte_bytes: int) -> Figures:

@@ -30,7 +30,8 @@ from .progress import shown
 from .recipe_types import ArmRecipeType
 from .retargeting import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
 from .session import export
-from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, layers_of, with_pareto
+from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
+from .vela_layers import layers_of
 from .vela_run import Outline, VelaFailure, outline, start_worker
 
 ALL = "all"
@@ -261,7 +262,8 @@ def _point(task: _Task, lowered: LoweredProgram, outcome: dict[bytes, Outline] |
     stand_ins = [(each.payload_digest * (each.payload_bytes // 32 + 1))[: each.payload_bytes] for each in made]
     pte = lowered.assembled(lowered.spec(task.recipe, task.configuration), stand_ins)
     figures = figures_of([each.summary for each in made], task.point.macs, len(pte))
-    return dataclasses.replace(task.point, figures=figures, layers=layers_of([each.layers for each in made]))
+    layers = layers_of([each.layers for each in made], lowered.origins)
+    return dataclasses.replace(task.point, figures=figures, layers=layers)
 
 
 # the file of results

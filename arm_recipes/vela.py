@@ -58,6 +58,8 @@ class Estimate:
         cycles: of one inference, at the accelerator's clock.
         milliseconds: of one inference, which is `cycles` at `clock_mhz`.
         clock_mhz: the system configuration's clock.
+        npu_cycles: in which the NPU computes.
+        sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
         macs: multiply-accumulates of one inference.
         memory_kib: KiB used by memory, e.g. ``{"SRAM": 353.5, "Off-chip Flash": 3614.2}``.
     """
@@ -65,6 +67,11 @@ class Estimate:
     cycles: int
     milliseconds: float
     clock_mhz: float
+    npu_cycles: int
+    sram_access_cycles: int
+    dram_access_cycles: int
+    on_chip_flash_access_cycles: int
+    off_chip_flash_access_cycles: int
     macs: int
     memory_kib: dict[str, float]
 
@@ -85,6 +92,11 @@ def parse_estimates(printed: str) -> tuple[Estimate, ...]:
                 cycles=int(cycles),
                 milliseconds=cycles / clock / 1e3,
                 clock_mhz=clock,
+                npu_cycles=int(figure("NPU cycles")),
+                sram_access_cycles=int(figure("SRAM Access cycles")),
+                dram_access_cycles=int(figure("DRAM Access cycles")),
+                on_chip_flash_access_cycles=int(figure("On-chip Flash Access cycles")),
+                off_chip_flash_access_cycles=int(figure("Off-chip Flash Access cycles")),
                 macs=int(figure("Neural network macs")),
                 memory_kib={memory: float(kib) for memory, kib in used},
             )

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import io
 import signal
+import struct
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -98,6 +99,19 @@ def outline(graphs: Sequence[bytes], flags: Sequence[str]) -> tuple[Outline, ...
     return tuple(
         Outline(len(each.payload), hashlib.sha256(each.payload).digest(), each.summary, each.layers) for each in made
     )
+
+
+def blocks(payload: bytes) -> dict[str, bytes]:
+    """The blocks of a delegate's payload by name: ``cmd_data``, ``weight_data``, ``scratch_size``...
+
+    Upstream packs each as 16 bytes of name, 4 of length, 12 of other things, and the content, padded to 16 bytes.
+    """
+    found, place = {}, 0
+    while place < len(payload):
+        name, length = struct.unpack_from("<16sI", payload, place)
+        found[name.rstrip(b"\0").decode()] = payload[place + 32 : place + 32 + length]
+        place += 32 + -(-length // 16) * 16
+    return found
 
 
 def start_worker() -> None:

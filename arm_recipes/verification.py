@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from .calibration import InputSpec, specs_of
 from .catalog import BY_NAME, Family
 from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
+from .gates import Gate
 from .labelled import LabelledData, is_label
 from .layers import STEPS, LayerTracer, captured
 from .lowering.keeping import Kept, kept
@@ -31,7 +32,7 @@ from .recipe_types import ArmRecipeType
 from .session import Model, carried, export, load_program, specs_for
 from .simulators.base import Simulator
 from .simulators.choice import check_simulator
-from .verify_report import Accuracy, Comparison, Gate, IntegerMatch, VerifyReport
+from .verify_report import Accuracy, Comparison, IntegerMatch, VerifyReport
 
 Metric = Callable[[list[Tensor], int], float]
 Outputs = list[Tensor]

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .gates import Gate
 from .layers import LayerError
 from .simulators.base import Delegate
 
@@ -75,28 +76,6 @@ class Accuracy:
 
     labelled: int
     figures: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A condition on the report.
-
-    Attributes:
-        name: ``min_sqnr``, ``max_accuracy_drop``, or one that is always on: ``same_graph``, ``same_function``.
-        what: what is held against the limit, in words.
-        limit: as it was asked for.
-        figure: as it was found.
-        passed: whether it holds.
-    """
-
-    name: str
-    what: str
-    limit: float
-    figure: float
-    passed: bool
-
-    def __str__(self) -> str:
-        return f"{'passed' if self.passed else 'FAILED'}: {self.what} {self.limit:g}: {self.figure:.6g}"
 
 
 @dataclass(frozen=True, kw_only=True)

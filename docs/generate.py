@@ -28,17 +28,11 @@ _FAMILY_TITLES = {
 }
 
 
-def _default_target(recipe: Recipe) -> str:
-    if recipe.family in (Family.TOSA, Family.VGF):
-        return catalog.TOSA_PROFILES[recipe.precision]
-    return recipe.target.name if recipe.target.macs is None else f"{recipe.target.name}-{recipe.target.macs}"
-
-
 def _recipe_table() -> Iterator[str]:
     yield "| `ArmRecipeType` | default target | precision |"
     yield "|---|---|---|"
     for recipe in catalog.RECIPES:
-        yield f"| `{recipe.name}` | {_default_target(recipe)} | {recipe.precision.description} |"
+        yield f"| `{recipe.name}` | {recipe.compiles_for(recipe.target.macs)} | {recipe.precision.description} |"
 
 
 def _value(value: object) -> str:

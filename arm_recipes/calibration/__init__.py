@@ -9,6 +9,6 @@ sources (where samples come from) -> files (what is in a file) -> inputs (whethe
 """
 
 from .data import CalibrationData, CalibrationRecord, load_calibration
-from .inputs import InputSpec, add_to_digest, specs_of
+from .inputs import InputSpec, specs_of
 
-__all__ = ["CalibrationData", "CalibrationRecord", "InputSpec", "add_to_digest", "load_calibration", "specs_of"]
+__all__ = ["CalibrationData", "CalibrationRecord", "InputSpec", "load_calibration", "specs_of"]

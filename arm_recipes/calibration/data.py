@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arm_recipes.digests import add_to_digest
 from arm_recipes.errors import CalibrationError, spell
 
 from .files import READERS, ImageOptions, image_form
-from .inputs import InputSpec, add_to_digest, check_values, counted, cut, fit, named, specs_of
+from .inputs import InputSpec, check_values, counted, cut, fit, named, specs_of
 from .sources import FileSource, Piece, Settings, Source, source_of
 
 # A mapped file is let go and mapped anew after so many bytes: pages that were read count as memory in use.

@@ -6,7 +6,6 @@ it as tensors that fit the model's inputs, or as a `CalibrationError`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -168,12 +167,6 @@ def check_values(sample: Sequence[torch.Tensor], specs: Sequence[InputSpec], whe
                 f"{tensor.numel()} (shape {shape_text(tensor.shape)}). One such value spoils the quantization of the "
                 "whole model: repair this sample, or take it out of the calibration data."
             )
-
-
-def add_to_digest(digest: hashlib._Hash, tensor: torch.Tensor) -> None:
-    """Take in a tensor's dtype, shape and bytes."""
-    digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
-    digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

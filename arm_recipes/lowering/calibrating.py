@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils.hooks import RemovableHandle
 
-from arm_recipes.calibration import CalibrationData, InputSpec, add_to_digest
+from arm_recipes.calibration import CalibrationData, InputSpec
+from arm_recipes.digests import add_to_digest
 from arm_recipes.errors import CalibrationError
 
 Samples = Iterable[tuple[Any, ...]]

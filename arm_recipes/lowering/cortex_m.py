@@ -70,7 +70,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
                 lower,
                 PortableCheck(recipe, options.allow_portable_fallback),
                 KernelCheck(recipe),
-                Keep(recipe),
+                Keep(recipe, options),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),

@@ -69,7 +69,12 @@ def delegated(
         lowering_recipe=LoweringRecipe(
             partitioners=[partitioner],
             edge_transform_passes=program_checks,
-            edge_manager_transform_passes=[check, *integer_io(recipe, options.io_dtype), *replace, Keep(recipe)],
+            edge_manager_transform_passes=[
+                check,
+                *integer_io(recipe, options.io_dtype),
+                *replace,
+                Keep(recipe, options),
+            ],
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),
         # Arm's runtimes expect the delegate's payload inline.

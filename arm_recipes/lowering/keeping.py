@@ -17,6 +17,7 @@ from torch.fx import Graph
 
 from arm_recipes.catalog import Recipe
 from arm_recipes.errors import ModelError
+from arm_recipes.options import Options
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Kept:
 
     Attributes:
         recipe: the catalog row that it was lowered with.
+        options: of the recipe as resolved.
         graph: the edge program's graph; delegates are called by executorch_call_delegate.
         modules: what the graph's get_attr nodes name, such as the delegates' LoweredBackendModules.
         signature: tells which placeholders are parameters and which are inputs.
@@ -32,6 +34,7 @@ class Kept:
     """
 
     recipe: Recipe
+    options: Options
     graph: Graph
     modules: Mapping[str, Any]
     signature: ExportGraphSignature
@@ -42,8 +45,8 @@ class Kept:
 _KEPT: WeakKeyDictionary[EdgeProgramManager, dict[str, Kept]] = WeakKeyDictionary()
 
 
-# What simulators need of a node's meta: its shape and layout, and where it comes from.
-_META = ("val", "from_node")
+# What simulators and reports need of a node's meta: its shape and layout, and where it comes from.
+_META = ("val", "from_node", "nn_module_stack")
 
 
 class Keep:
@@ -53,14 +56,30 @@ class Keep:
     one without delegates. Delegates and tensors are shared with the session, which holds them in any case.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, options: Options) -> None:
         self._recipe = recipe
+        self._options = options
 
     def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
-        _KEPT[manager] = {
-            method: _copied(self._recipe, manager.exported_program(method)) for method in sorted(manager.methods)
-        }
+        _KEPT[manager] = {method: self._copied(manager.exported_program(method)) for method in sorted(manager.methods)}
         return []
+
+    def _copied(self, program: ExportedProgram) -> Kept:
+        graph = Graph()
+        nodes: dict[Any, Any] = {}
+        graph.output(graph.graph_copy(program.graph, nodes))
+        for node in graph.nodes:
+            node.meta = {key: node.meta[key] for key in _META if key in node.meta}
+        names = [node.target for node in graph.find_nodes(op="get_attr")]
+        return Kept(
+            self._recipe,
+            self._options,
+            graph,
+            {name: getattr(program.graph_module, name) for name in names},
+            program.graph_signature,
+            # The tensors themselves: to_executorch writes to none of them.
+            {**program.state_dict, **program.constants},
+        )
 
 
 def kept(session: ExportSession) -> dict[str, Kept]:
@@ -78,21 +97,4 @@ def kept(session: ExportSession) -> dict[str, Kept]:
         "The session keeps no lowered program of an Arm recipe: it was not exported, its recipe is not of arm_recipes, "
         "its pipeline_stages leave out EDGE_PROGRAM_MANAGER_TRANSFORM, or another recipe that it was combined with "
         "changed the program afterwards. Export with a recipe of arm_recipes alone, with the default stages."
-    )
-
-
-def _copied(recipe: Recipe, program: ExportedProgram) -> Kept:
-    graph = Graph()
-    nodes: dict[Any, Any] = {}
-    graph.output(graph.graph_copy(program.graph, nodes))
-    for node in graph.nodes:
-        node.meta = {key: node.meta[key] for key in _META if key in node.meta}
-    names = [node.target for node in graph.find_nodes(op="get_attr")]
-    return Kept(
-        recipe,
-        graph,
-        {name: getattr(program.graph_module, name) for name in names},
-        program.graph_signature,
-        # The tensors themselves: to_executorch writes to none of them.
-        {**program.state_dict, **program.constants},
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import json
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from arm_recipes.export_report import ExportReport
     from arm_recipes.sweep_result import SweepResult
 
 
@@ -18,9 +19,23 @@ def sweep_page(result: SweepResult, title: str) -> str:
         result: what to show.
         title: of the page, e.g. the model's name.
     """
-    data = json.dumps(result.to_dict(), separators=(",", ":"))
+    return _page("sweep.html", result.to_dict(), title)
+
+
+def report_page(report: ExportReport, title: str) -> str:
+    """The page of an export's report; see `sweep_page`."""
+    return _page("report.html", report.to_dict(), title)
+
+
+def _page(template: str, content: dict[str, Any], title: str) -> str:
+    data = json.dumps(content, separators=(",", ":"))
+    page = _text(template)
+    for part in ("common.css", "common.js"):
+        page = page.replace(f"@{part}@\n", _text(part))
+    before, _, rest = page.partition("@data@")
     # Names in it are the model's: nothing in them may end the element that they are in.
-    safe = data.replace("<", "\\u003c")
-    template = files(__name__).joinpath("sweep.html").read_text(encoding="utf-8")
-    before, _, rest = template.partition("@data@")
-    return before.replace("@title@", html.escape(title)) + safe + rest
+    return before.replace("@title@", html.escape(title)) + data.replace("<", "\\u003c") + rest
+
+
+def _text(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")

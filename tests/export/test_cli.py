@@ -24,10 +24,10 @@ from arm_recipes import (
     catalog,
     cli,
     export,
-    export_report,
     options,
     quantization_report,
     report,
+    reporting,
 )
 from arm_recipes.models import load_model
 
@@ -169,7 +169,7 @@ class TestEverything:
         _, document, _ = everything
         found = document["report"]
         (method,) = found["methods"]
-        assert found["recipe"] == "arm_ethosu_u55_int8"
+        assert found["recipe"] == "ETHOSU_U55_INT8"
         assert {each["operator"]: each["count"] for each in method["delegated"]}["aten.convolution"] == 2
         refused = {each["operator"]: each for each in method["not_delegated"]}
         assert refused["aten._fft_r2c"]["reason"].startswith("Not included in ")
@@ -177,7 +177,7 @@ class TestEverything:
         kernels = {each["operator"]: each["count"] for each in method["kernels"]}
         assert kernels["aten::_fft_r2c.out"] == 1
         assert sum(each["count"] for each in method["not_delegated"]) == sum(kernels.values())
-        assert method["planned_memory_bytes"][0] > 0
+        assert method["planned_bytes"][0] > 0
         assert method["calibration"]["samples"] == 1
         assert [each["cycles"] > 0 for each in found["vela_estimates"]] == [True, True]
 
@@ -219,13 +219,32 @@ def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str], monke
     assert "COUNT  OPERATOR" in said.out
     assert "1      aten._fft_r2c" in said.out
     assert "Kernels that the runtime must have" in said.out
-    assert "Vela's estimates of the delegated subgraphs (computed by the compiler, not measured):" in said.out
+    assert "Vela's estimates of the delegated subgraphs (computed, not measured):" in said.out
     assert "Calibrated on 1 sample: example inputs" in said.out
     size = (folder / "new/net.pte").stat().st_size
-    assert said.out.endswith(f"new/net.pte  {size:,} bytes, ethosu-u85-int8\n")
+    assert f"ETHOSU_U85_INT8 on ethos-u85-512: {size:,} bytes: " in said.out
+    assert said.out.endswith("\nnew/net.pte\n")
     assert "\x1b" not in said.out
     assert "Network summary" not in said.out + said.err
-    assert [line for line in said.out.splitlines() if len(line) > 85] == []
+    assert [line for line in said.out.splitlines() if len(line) > 80] == []
+
+
+def test_reports_and_gates(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reports = "--report r.html --report out/r.json --report r.txt"
+    line = f"export model.py:small -r tosa-int8 --output x.pte {reports} --min-delegation 50"
+    assert cli.main([*line.split(), "--max-flash", "0.5"]) == 3
+    said = capsys.readouterr()
+    figure = (folder / "x.pte").stat().st_size / 1024
+    assert f"gate FAILED: size of the .pte in KiB, at most 0.5: {figure:.6g}" in said.err.splitlines()
+    assert "Gate passed: operators delegated in percent, at least 50: 100" in said.out.splitlines()
+    assert (folder / "r.html").read_text().startswith("<!doctype html>")
+    assert "<title>small: TOSA_INT8 on TOSA-1.0+INT</title>" in (folder / "r.html").read_text()
+    found = json.loads((folder / "out/r.json").read_text())
+    assert found["failed_gates"] == ["max_flash"]
+    assert (folder / "r.txt").read_text().splitlines()[-1].startswith("TOSA_INT8 on TOSA-1.0+INT: ")
+    assert cli.main([*line.split(), "--force"]) == 0
+    assert cli.main(line.split()) == 2
+    assert "x.pte, r.html, out/r.json, r.txt: already there." in capsys.readouterr().err
 
 
 def test_calibration_data_is_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,10 +298,10 @@ def test_a_refused_program_comes_with_the_reasons(folder: Path, capsys: pytest.C
 
 
 def test_a_bug_shows_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(session: object) -> None:
+    def broken(session: object, **how: object) -> None:
         raise TypeError("a bug")
 
-    monkeypatch.setattr(report, "export_report", broken)
+    monkeypatch.setattr(reporting, "report", broken)
     with pytest.raises(TypeError, match="a bug"):
         cli.main(["export", "model.py:small", "-r", "tosa-fp"])
 
@@ -316,7 +335,7 @@ def test_reports_of_several_methods() -> None:
 
     x = (torch.randn(1, 8),)
     session = export({"b": WithFft(), "a": Plain()}, ArmRecipeType.TOSA_INT8, {"a": x, "b": x})
-    found = {method.name: method for method in export_report(session).methods}
+    found = {method.name: method for method in report(session).methods}
     assert [each.operator for each in found["a"].delegated if "quantize" not in each.operator] == ["aten.relu"]
     assert "aten._fft_r2c" in {each.operator for each in found["b"].not_delegated}
     assert "aten._fft_r2c" not in {each.operator for each in found["a"].not_delegated}
@@ -338,7 +357,7 @@ def test_a_bundle_of_integers(folder: Path) -> None:
 def test_constant_methods_are_no_methods_of_the_report() -> None:
     model, inputs = torch.nn.ReLU().eval(), (torch.randn(1, 8),)
     session = export(model, ArmRecipeType.TOSA_FP, inputs, constant_methods={"version": 3})
-    assert [method.name for method in export_report(session).methods] == ["forward"]
+    assert [method.name for method in report(session).methods] == ["forward"]
 
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")

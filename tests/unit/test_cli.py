@@ -94,6 +94,12 @@ def test_the_check_for_torch_can_fail() -> None:
         (["verify", "m.py", "-r", "tosa-int8", "--mean", "0.5"], "--mean: only of use with --data or --calibration."),
         (["verify", "m.py", "-r", "tosa-fp", "--data", ".", "--calibration", "."], "tosa-fp quantizes nothing"),
         (["verify", "m.py", "-r", "ethosu-u85-int8", "-o", "macs=3"], "macs=3 is not legal for ethos-u85."),
+        (["export", "m.py", "-r", "tosa-fp", "--report", "x.pdf"], "'x.pdf' ends in none of .html, .json, .txt"),
+        (
+            ["export", "m.py", "-r", "tosa-fp", "--report", "x.txt", "--report", "y.txt"],
+            "--report is given twice for .txt.",
+        ),
+        (["export", "m.py", "-r", "tosa-fp", "--max-sram", "1"], "--max-sram: tosa-fp is for no firmware"),
         (["export", "m.py", "-r", "tosa-fp", "--output", "m.bpte"], "Give 'm.pte' and --bundle."),
         (
             ["export", "m.py", "-r", "tosa-fp", "--output", __file__],

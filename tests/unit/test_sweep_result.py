@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from arm_recipes import ArmRecipeError, SweepResult
-from arm_recipes.sweep_result import Figures, Layer, Point, Skipped, figures_of, with_pareto
+from arm_recipes.sweep_result import Figures, Point, Skipped, figures_of, with_pareto
+from arm_recipes.vela_layers import Layer
 
 
 def _point(milliseconds: float | None, sram: float = 0, flash: float = 0, **how: Any) -> Point:
@@ -76,8 +77,19 @@ def test_figures_of_several_subgraphs() -> None:
     assert (figures.subgraphs, figures.pte_bytes, figures.encoded_weight_bytes) == (2, 1234, 18)
 
 
+_LAYER = Layer(0, "Conv2D", "a", 1, 2, 3, 4, 5, 6, 7, 0.5, "DRAM", 8, "conv", "aten.conv2d")
+
 _RESULT = SweepResult(
-    with_pareto([_point(1, 90, layers=(Layer(0, "Conv2D", "a", 1, 2, 3, 4, 5, 6, 7),)), _point(None, macs=32)]),
+    with_pareto(
+        [
+            _point(
+                1,
+                90,
+                layers=(_LAYER,),
+            ),
+            _point(None, macs=32),
+        ]
+    ),
     (Skipped("ETHOSU_U55_INT8", "not legal", 3),),
     True,
     "5.1.0",

@@ -1,0 +1,539 @@
+"""`report`: what is in a program that a session made, what it needs at run time, and what it should cost."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
+from executorch.exir.memory import alloc
+from executorch.exir.schema import ExecutionPlan, KernelCall, OptionalTensorList, Program, Tensor, TensorList
+from executorch.exir.tensor import get_scalar_type
+from executorch.export import ExportSession
+from torch.fx import Graph, GraphModule, Node
+
+from . import options as declarations
+from .catalog import Family, Recipe
+from .digests import program_digest
+from .errors import ArmRecipeError, LoweringError
+from .export_report import (
+    Advice,
+    BorderStep,
+    Call,
+    Count,
+    Crossing,
+    Delegate,
+    ExportReport,
+    MethodReport,
+    PteParts,
+    Refusal,
+)
+from .gates import Gate
+from .kept import exported_programs, lowered_graphs, partition_verdicts
+from .lowering.calibrating import CalibrationSummary, calibration_summary
+from .lowering.keeping import Kept, kept
+from .nodes import is_operator, module_path, operator_name, where
+from .options import EthosUOptions, Options
+from .partitioning import Verdicts
+from .runtime_memory import pools
+from .session import vela_estimates
+from .vela import Estimate, parse_estimates
+from .vela_layers import Layer, layers_of
+from .vela_run import blocks, compile_graph
+
+_PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
+
+
+# Of the multiply-accumulates that the NPU could do: less is worth a word.
+_LOW_UTILISATION = 0.1
+
+# Vela's print-out has two decimals.
+_KIB_OF_ROUNDING = 0.01
+
+
+def report(
+    session: ExportSession,
+    *,
+    layers: bool = True,
+    max_sram: float | None = None,
+    max_flash: float | None = None,
+    min_delegation: float | None = None,
+    require_full_delegation: bool = False,
+) -> ExportReport:
+    """Report on a session that is done, of a recipe of arm_recipes; also one from executorch's own `export`, for which
+    the reasons are missing why operators were refused.
+
+    Args:
+        session: done with its export.
+        layers: for Ethos-U, have Vela estimate each layer, for which each delegate is lowered and compiled once more:
+            about a third of the time of an export. For sessions from executorch's own `export` Vela's totals come from
+            there as well.
+        max_sram: a gate: the most RAM in KiB that a firmware may need at the least. For Ethos-U Vela's peak of SRAM,
+            the planned activations outside of delegates and the method allocator's pool; for Cortex-M the planned
+            activations and both pools.
+        max_flash: a gate: the largest .pte, in KiB.
+        min_delegation: a gate: the least share of operators that are delegated (for Cortex-M: of kernels of CMSIS-NN),
+            in percent. Quantize, dequantize and layout steps don't count.
+        require_full_delegation: a gate: all of them are.
+
+    Raises:
+        ModelError: the session is not of a recipe of arm_recipes, or not done.
+        ArmRecipeError: a gate has no meaning for the recipe.
+        LoweringError: a delegate, compiled once more, came out different.
+    """
+    programs = kept(session)
+    row, options = next((each.recipe, each.options) for each in programs.values())
+    program = session.get_executorch_program()
+    pte = bytes(session.get_pte_buffer())
+    graphs = lowered_graphs(session)
+    calibration = calibration_summary(session)
+    exported = exported_programs(session)
+    verdicts = list(partition_verdicts(session))
+
+    modules = {
+        plan.name: [module for _, module, _ in get_lowered_submodules(graphs[plan.name])]
+        for plan in program.execution_plan
+        if plan.name in graphs  # the others are constant methods
+    }
+    estimates: tuple[Estimate, ...] = vela_estimates(session)
+    estimated: tuple[Layer, ...] = ()
+    border: dict[str, list[BorderStep]] = {}
+    if layers and row.family is Family.ETHOS_U:
+        estimates, estimated, border = _estimated(modules)
+    methods = tuple(
+        _method(
+            plan,
+            program,
+            graphs[plan.name],
+            programs[plan.name],
+            modules[plan.name],
+            _own_verdicts(graphs[plan.name], verdicts),
+            calibration.get(plan.name),
+            program_digest(exported[plan.name]) if plan.name in exported else "",
+            border.get(plan.name, []),
+        )
+        for plan in program.execution_plan
+        if plan.name in modules
+    )
+    asked = _Gates(row, methods, estimates)
+    gates: list[Gate] = []
+    if max_sram is not None:
+        gates.append(asked.max_sram(max_sram))
+    if max_flash is not None:
+        gates.append(
+            Gate("max_flash", "size of the .pte in KiB, at most", max_flash, *_most(len(pte) / 1024, max_flash))
+        )
+    if min_delegation is not None:
+        gates.append(asked.min_delegation(min_delegation))
+    if require_full_delegation:
+        gates.append(asked.require_full_delegation())
+    return ExportReport(
+        recipe=row.name,
+        target=row.compiles_for(options.macs if isinstance(options, EthosUOptions) else None),
+        options=_spelled(row, options),
+        versions=_versions(),
+        pte_bytes=len(pte),
+        pte_sha256=hashlib.sha256(pte).hexdigest(),
+        parts=_parts(program, methods, len(pte)),
+        methods=methods,
+        vela_estimates=estimates,
+        layers=estimated,
+        advice=tuple(_advice(methods, estimates, estimated, options)),
+        gates=tuple(gates),
+    )
+
+
+def _spelled(row: Recipe, options: Options) -> dict[str, Any]:
+    """The options' values. Calibration data is told by what it was, in each method."""
+    values = {name: getattr(options, name) for name in declarations.declared(row) if name != "calibration"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+# methods
+
+
+def _method(
+    plan: ExecutionPlan,
+    program: Program,
+    graph: GraphModule,
+    lowered: Kept,
+    modules: Sequence[LoweredBackendModule],
+    verdicts: Verdicts | None,
+    calibration: CalibrationSummary | None,
+    digest: str,
+    transposes: Sequence[BorderStep],
+) -> MethodReport:
+    inside = Counter(
+        operator_name(node) for module in modules for node in module.original_module.graph.nodes if is_operator(node)
+    )
+    calls = tuple(_calls(plan, program, lowered.graph))
+    return MethodReport(
+        name=plan.name,
+        graph=digest,
+        calibration=calibration,
+        delegates=tuple(map(_delegate, modules)),
+        delegated=_counts(inside),
+        not_delegated=_refusals(graph, verdicts, bool(modules)),
+        between=tuple(where(node) for node in _between(lowered.graph)),
+        kernels=_counts(Counter(call.operator for call in calls)),
+        calls=calls,
+        border=(*_conversions(calls), *transposes),
+        planned_bytes=tuple(plan.non_const_buffer_sizes[1:]),  # the first is reserved
+        pools=pools(program, plan),
+    )
+
+
+def _own_verdicts(graph: GraphModule, verdicts: list[Verdicts]) -> Verdicts | None:
+    """Take the verdicts that are about `graph` out of those of all methods: its delegates hold what they say."""
+    held = {node.name for _, module, _ in get_lowered_submodules(graph) for node in module.original_module.graph.nodes}
+    for index, found in enumerate(verdicts):
+        if {verdict.node for verdict in found if verdict.delegated} <= held:
+            return verdicts.pop(index)
+    return None
+
+
+def _delegate(module: LoweredBackendModule) -> Delegate:
+    held = blocks(module.processed_bytes) if module.backend_id == "EthosUBackend" else {}
+    lowered = module.original_module
+    placeholders = {node.name: node for node in lowered.graph.find_nodes(op="placeholder")}
+    inputs = [placeholders[name] for name in lowered.graph_signature.user_inputs]
+    return Delegate(
+        backend=module.backend_id,
+        operators=sum(map(is_operator, lowered.graph.nodes)),
+        payload_bytes=len(module.processed_bytes),
+        weight_bytes=len(held["weight_data"]) if held else None,
+        command_bytes=len(held["cmd_data"]) if held else None,
+        scratch_bytes=int.from_bytes(held["scratch_size"], "little") if held else None,
+        inputs=tuple(map(_crossing, inputs)),
+        outputs=tuple(map(_crossing, lowered.graph.output_node().args[0])),
+    )
+
+
+def _crossing(node: Node) -> Crossing:
+    value = node.meta["val"]
+    shape = tuple(value.shape)
+    return Crossing(node.name, shape, str(value.dtype).removeprefix("torch."), value.numel() * value.element_size())
+
+
+def _refusals(graph: GraphModule, verdicts: Verdicts | None, delegates: bool) -> tuple[Refusal, ...]:
+    if verdicts is not None:
+        left = [(verdict.operator, verdict.reason, verdict.module) for verdict in verdicts if not verdict.delegated]
+    elif delegates:
+        left = [(operator_name(node), None, module_path(node)) for node in graph.graph.nodes if is_operator(node)]
+    else:
+        left = []  # a target without a delegate
+    grouped: dict[tuple[str, str | None], list[str]] = {}
+    for operator, reason, module in left:
+        grouped.setdefault((operator, reason), []).append(module)
+    return tuple(
+        Refusal(operator, len(modules), reason, tuple(dict.fromkeys(filter(None, modules))))
+        for (operator, reason), modules in sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0][0]))
+    )
+
+
+def _between(graph: Graph) -> Iterator[Node]:
+    """Operators that need what a delegate gives, and give what a delegate needs."""
+    delegates = [node for node in graph.nodes if node.op == "call_function" and "call_delegate" in str(node.target)]
+    after: set[Node] = set()
+    for node in graph.nodes:
+        if any(each in after or each in delegates for each in node.all_input_nodes):
+            after.add(node)
+    before: set[Node] = set()
+    for node in reversed(graph.nodes):
+        if any(each in before or each in delegates for each in node.users):
+            before.add(node)
+    yield from (node for node in graph.nodes if is_operator(node) and node in after and node in before)
+
+
+def _calls(plan: ExecutionPlan, program: Program, graph: Graph) -> Iterator[Call]:
+    # Calls follow the graph's order. Not every node becomes a call, and memory planning may add calls of its own.
+    left = [node for node in graph.nodes if is_operator(node)]
+    for chain in plan.chains:
+        for instruction in chain.instructions:
+            call = instruction.instr_args
+            if not isinstance(call, KernelCall):
+                continue
+            operator = plan.operators[call.op_index]
+            wanted = operator.name.replace("::", ".")
+            place = next(
+                (at for at, node in enumerate(left) if f"{operator_name(node)}.".startswith(f"{wanted}.")), None
+            )
+            node = None if place is None else left[place]
+            left = left if place is None else left[place + 1 :]
+            yield _call(plan, call, f"{operator.name}.{operator.overload}".rstrip("."), node)
+
+
+def _call(plan: ExecutionPlan, call: KernelCall, operator: str, node: Node | None) -> Call:
+    # Behind the arguments of the node there are its outputs, and what the kernel returns, which is the last of them.
+    arguments = list(node.args) if node is not None else [None] * (len(call.args) - 2)
+    sizes: dict[str, dict[int, int]] = {"constant": {}, "input": {}, "output": {}, "scratch": {}}
+    for position, value in enumerate(call.args):
+        argument = arguments[position] if position < len(arguments) else None
+        for index, tensor in _tensors(plan, value):
+            if tensor.allocation_info is None and tensor.data_buffer_idx > 0:
+                kind = "constant"
+            elif isinstance(argument, Node) and argument.target is alloc:
+                kind = "scratch"
+            else:
+                kind = "input" if position < len(arguments) else "output"
+            sizes[kind][index] = _bytes(tensor)
+    return Call(
+        operator,
+        module_path(node) if node is not None else "",
+        **{f"{kind}_bytes": sum(found.values()) for kind, found in sizes.items()},
+    )
+
+
+def _tensors(plan: ExecutionPlan, index: int) -> Iterator[tuple[int, Tensor]]:
+    """The tensors of a value: itself, those of a list, or none."""
+    value = plan.values[index].val
+    if isinstance(value, Tensor):
+        yield index, value
+    elif isinstance(value, (TensorList, OptionalTensorList)):
+        for item in value.items:
+            if item >= 0:  # an optional tensor that is not there is -1
+                yield from _tensors(plan, item)
+
+
+def _bytes(tensor: Tensor) -> int:
+    scalar: torch.dtype = get_scalar_type(tensor.scalar_type)
+    size: int = scalar.itemsize * math.prod(tensor.sizes)
+    return size
+
+
+def _conversions(calls: Sequence[Call]) -> Iterator[BorderStep]:
+    for call in calls:
+        name = call.operator.partition("::")[2]
+        kind = next((kind for kind in ("dequantize", "quantize") if name.startswith(f"{kind}_per")), None)
+        kind = "layout" if name.startswith("_clone_dim_order") else kind
+        if kind is not None:
+            yield BorderStep(kind, "CPU", call.operator, call.module, call.input_bytes + call.output_bytes, None)
+
+
+def _counts(found: Counter[str]) -> tuple[Count, ...]:
+    return tuple(Count(operator, count) for operator, count in sorted(found.items(), key=lambda it: (-it[1], it[0])))
+
+
+# what Vela made
+
+
+def _estimated(
+    modules: Mapping[str, Sequence[LoweredBackendModule]],
+) -> tuple[tuple[Estimate, ...], tuple[Layer, ...], dict[str, list[BorderStep]]]:
+    """Vela's estimates, its layers, and the transposes at the border of delegates by method."""
+    from executorch.backends.arm.ethosu import EthosUCompileSpec
+
+    from .delegates import tosa_graph
+    from .retargeting import vela_flags
+
+    estimates: list[Estimate] = []
+    tables, origins = [], []
+    borders = []
+    for method, module in ((method, module) for method, held in modules.items() for module in held):
+        spec = EthosUCompileSpec._from_list(module.compile_specs)
+        graph = tosa_graph(module, spec)
+        # A flag for what Vela reports, which has no part in what it makes.
+        made = compile_graph(graph.flatbuffer, [*vela_flags(spec), "--verbose-performance"])
+        if made.payload != module.processed_bytes:
+            raise LoweringError(
+                f"A delegate of method {method!r}, compiled once more for its layers, came out different "
+                f"({len(made.payload)} bytes instead of {len(module.processed_bytes)}): the delegate was "
+                "changed since, or Vela is another. Export anew, or give layers=False."
+            )
+        estimates += parse_estimates(made.printed)
+        tables.append(made.layers)
+        origins.append(graph.origins)
+        borders.append((method, graph.border))
+    layers = layers_of(tables, origins)
+    steps: dict[str, list[BorderStep]] = {}
+    for index, (method, names) in enumerate(borders):
+        own = [layer for layer in layers if layer.subgraph == index]
+        steps.setdefault(method, []).extend(_transposes(own, names))
+    return tuple(estimates), layers, steps
+
+
+def _transposes(layers: Sequence[Layer], border: frozenset[str]) -> Iterator[BorderStep]:
+    cycles = 0
+    for layer in layers:
+        if layer.operator != "Transpose":
+            cycles = 0
+            continue
+        cycles += layer.cycles
+        if layer.name in border and cycles:
+            yield BorderStep("transpose", "NPU", layer.operator, layer.name, None, cycles)
+        if layer.name:  # else it is a step on the way to the next
+            cycles = 0
+
+
+def _parts(program: Program, methods: Sequence[MethodReport], pte_bytes: int) -> PteParts:
+    held = {delegate.data for delegate in program.backend_delegate_data}
+    streams = [blocks(data) for data in held if data.startswith(b"vela_bin_stream")]
+    constants = sum(len(buffer.storage) for buffer in program.constant_buffer)
+    commands = sum(len(each["cmd_data"]) for each in streams)
+    weights = sum(len(each["weight_data"]) for each in streams)
+    payloads = sum(map(len, held))
+    return PteParts(
+        weight_bytes=weights + constants,
+        command_bytes=commands,
+        payload_bytes=payloads - weights - commands,
+        rest_bytes=pte_bytes - payloads - constants,
+    )
+
+
+# gates
+
+
+class _Gates:
+    def __init__(self, row: Recipe, methods: Sequence[MethodReport], estimates: Sequence[Estimate]) -> None:
+        self._row = row
+        self._methods = methods
+        self._estimates = estimates
+
+    def max_sram(self, limit: float) -> Gate:
+        if not self._row.family.has_firmware:
+            raise ArmRecipeError(
+                f"max_sram={limit:g}: {self._row.name} is for no firmware whose memory could be told. Allowed: recipes "
+                "for Ethos-U and Cortex-M. Leave it out."
+            )
+        # One method is loaded at a time, in the same memory.
+        needed = max(
+            sum(method.planned_bytes)
+            + (method.pools.method_bytes if method.pools else 0)
+            + (method.pools.temp_bytes if method.pools and self._row.family is Family.CORTEX_M else 0)
+            for method in self._methods
+        )
+        what = "planned activations and the method allocator's pool"
+        if self._row.family is Family.CORTEX_M:
+            what = "planned activations and the allocators' pools"
+        elif any(method.delegates for method in self._methods):
+            if not self._estimates:
+                raise ArmRecipeError(
+                    f"max_sram={limit:g}: nothing is known of Vela's peak of SRAM, as the session is from executorch's "
+                    "own export. Give layers=True, or export with arm_recipes.export."
+                )
+            needed += int(max(each.memory_kib.get("SRAM", 0.0) for each in self._estimates) * 1024)
+            what = f"Vela's peak of SRAM, {what}"
+        return Gate("max_sram", f"RAM in KiB ({what}), at most", limit, *_most(needed / 1024, limit))
+
+    def delegation(self) -> float:
+        """The share of operators that are delegated, or of kernels that are CMSIS-NN's, in percent."""
+        inside: Counter[str] = Counter()
+        for method in self._methods:
+            for found in method.delegated:
+                inside["in"] += 0 if "quantize_per_" in found.operator else found.count
+            for each in method.not_delegated:
+                inside["out"] += 0 if "quantize_per_" in each.operator else each.count
+            if self._row.family is Family.CORTEX_M:
+                for kernel in method.kernels:
+                    if "quantize_per_" not in kernel.operator and "_clone_dim_order" not in kernel.operator:
+                        inside["in" if kernel.operator.startswith("cortex_m::") else "out"] += kernel.count
+        total = inside.total()
+        return 100.0 * inside["in"] / total if total else 100.0
+
+    def min_delegation(self, limit: float) -> Gate:
+        share = self.delegation()
+        return Gate("min_delegation", f"{self._delegated} in percent, at least", limit, share, share >= limit)
+
+    def require_full_delegation(self) -> Gate:
+        share = self.delegation()
+        return Gate("require_full_delegation", f"{self._delegated} in percent, at least", 100.0, share, share == 100.0)
+
+    @property
+    def _delegated(self) -> str:
+        return "kernels of CMSIS-NN" if self._row.family is Family.CORTEX_M else "operators delegated"
+
+
+def _most(figure: float, limit: float) -> tuple[float, bool]:
+    return figure, figure <= limit
+
+
+# advice
+
+
+def _advice(
+    methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
+) -> list[Advice]:
+    found = [*_of_layers(methods, estimates, layers, options), *_of_methods(methods)]
+    return sorted(found, key=lambda advice: -(advice.cycles or 0))
+
+
+def _of_layers(
+    methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
+) -> Iterator[Advice]:
+    total = sum(each.cycles for each in estimates)
+    if not layers or not total or not isinstance(options, EthosUOptions):
+        return
+    transposes = [layer for layer in layers if layer.operator == "Transpose" and layer.cycles]
+    if transposes:
+        cycles = sum(layer.cycles for layer in transposes)
+        at_border = sum(step.cycles or 0 for method in methods for step in method.border if step.kind == "transpose")
+        told = f", {at_border / total:.1%} at the border of delegates" if at_border else ""
+        hint = " io_layout='channels_last' saves those of rank-4 inputs." if at_border and not options.io_layout else ""
+        yield Advice(
+            "transposes",
+            f"Layout transposes, {len(transposes)} of them: {cycles / total:.1%} of the cycles{told}.{hint}",
+            _parts_of_model(transposes),
+            cycles,
+        )
+    low = [layer for layer in layers if layer.macs and layer.cycles and layer.utilisation < _LOW_UTILISATION]
+    low = [layer for layer in low if layer.operator != "Transpose"]
+    if low:
+        cycles = sum(layer.cycles for layer in low)
+        bounds = Counter(layer.bound for layer in low)
+        by = ", ".join(f"{times} by {bound}" for bound, times in bounds.most_common())
+        yield Advice(
+            "utilisation",
+            f"Layers that use less than {_LOW_UTILISATION:.0%} of the MACs, {len(low)} of them: {cycles / total:.1%} "
+            f"of the cycles (bound {by}). An NPU of fewer MACs may be as fast there.",
+            _parts_of_model(low),
+            cycles,
+        )
+    peak = max(each.memory_kib.get("SRAM", 0.0) for each in estimates)
+    delegates = [delegate for method in methods for delegate in method.delegates]
+    # Otherwise the arena is elsewhere, and SRAM but a cache of it.
+    if any(abs(each.scratch_bytes / 1024 - peak) < _KIB_OF_ROUNDING for each in delegates if each.scratch_bytes):
+        most = max(layer.staging_bytes for layer in layers)
+        at_peak = [layer for layer in layers if layer.staging_bytes == most]
+        below = max((layer.staging_bytes for layer in layers if layer.staging_bytes < most), default=0) / 1024
+        hint = "" if options.optimise == "Size" else " optimise='Size' schedules for less."
+        yield Advice(
+            "peak_sram",
+            f"Peak SRAM is {peak:,.1f} KiB ({options.memory_mode}). Layers that reach it: {len(at_peak)} of "
+            f"{len(layers)}; all others need at most {below:,.1f} KiB.{hint}",
+            _parts_of_model(at_peak),
+            None,
+        )
+
+
+def _of_methods(methods: Sequence[MethodReport]) -> Iterator[Advice]:
+    between = [each for method in methods for each in method.between]
+    if between:
+        yield Advice(
+            "between_delegates",
+            f"Operators between two delegates: {len(between)}. Data leaves the delegate and comes back. Replace "
+            "them by what the delegate takes; the report says why they were refused.",
+            tuple(dict.fromkeys(between)),
+            None,
+        )
+
+
+def _parts_of_model(layers: Sequence[Layer]) -> tuple[str, ...]:
+    cycles: Counter[str] = Counter()
+    for layer in layers:
+        cycles[layer.where] += layer.cycles
+    return tuple(name for name, _ in cycles.most_common())
