@@ -24,6 +24,7 @@ from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationErro
 from .gates import Gate
 from .labelled import LabelledData, is_label
 from .layers import STEPS, LayerTracer, captured
+from .lowering.checks import quantized as is_quantized
 from .lowering.keeping import Kept, kept
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
@@ -537,11 +538,15 @@ def _exported(
         uncalibrated = bool(quantization and quantization.quantizers and quantization.calibration_inputs_fn is None)
     else:
         uncalibrated = isinstance(recipe, ArmRecipeType) and BY_NAME[recipe.name].precision.quantized
+    if isinstance(model, ExportedProgram) and is_quantized(model.graph_module):
+        uncalibrated = False
     notes: tuple[str, ...] = ()
-    if isinstance(example, (tuple, Tensor)) and isinstance(model, (nn.Module, ExportedProgram)):
+    if isinstance(example, (tuple, Tensor)):
         inputs = (example,) if isinstance(example, Tensor) else example
+        named = isinstance(model, (nn.Module, ExportedProgram))  # and not a dict
+        specs = specs_for(model, inputs) if named else specs_of(inputs)
         # What is wrong with the data shows here, before the long part.
-        samples = LabelledData(data, specs_for(model, inputs), labels=labels, max_samples=max_samples)
+        samples = LabelledData(data, specs, labels=labels, max_samples=max_samples)
         _check_labelled(samples, max_accuracy_drop)
         if uncalibrated and calibration is None:
             calibration = lambda: (inputs for inputs, _ in samples)  # noqa: E731

@@ -10,6 +10,10 @@ import pytest
 
 from arm_recipes import catalog
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported. Workers with all cores each wait for one another: up to ten times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name): skipped where there is no such thing, if it is not required")

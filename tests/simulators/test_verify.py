@@ -373,6 +373,8 @@ def test_a_program_that_was_quantized_before() -> None:
     assert "Give float_model= to compare with it." in report.notes[0]
     report = verify(session, _DATA, float_model=models.conv_net().model)
     assert report.stages == ("float", "quantized", "simulated")
+    (note,) = verify(program, ArmRecipeType.TOSA_INT8, _DATA).notes  # and none of a calibration
+    assert "Give float_model=" in note
 
 
 def test_the_model_stays_as_it_is() -> None:
