@@ -1,13 +1,13 @@
 """The command `arm-recipes`: parsing and printing. Everything else is a call of the library.
 
-Exit status: 0; 1 where the compile failed; 2 where the command, the model or the data has to be changed; 3 where a gate
-fails, or no point of a sweep fits; 130 on Ctrl-C.
-What takes long to import (torch, executorch) is imported only by the commands that need it.
+The exit statuses stand in the help of `cli`. What takes long to import (torch, executorch) is imported only by the
+commands that need it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -22,13 +22,14 @@ import click
 from . import catalog, options
 from .arguments import KeyValue, Numbers, RecipeName, ReportFile, Several, Size
 from .chatter import chatter, complain, status, writing
-from .errors import ArmRecipeError, LoweringError, nearest
+from .errors import ArmRecipeError, LoweringError, SimulationError, nearest
 from .names import short_name, typed
 from .printing import plain, print_json, print_report, print_sweep, print_table, spelled, terminal_width
 
 if TYPE_CHECKING:
     from . import doctor
     from .export_report import ExportReport
+    from .gates import Gate
     from .partitioning import Verdicts
     from .sweep_result import SweepResult
 
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except ArmRecipeError as error:
         complain(f"error: {error}")
-        return 2
+        return 1 if isinstance(error, SimulationError) else 2
     except _CompileFailure as failure:
         complain(_failure_text(failure))
         return 1
@@ -114,10 +115,19 @@ def cli() -> None:
     arm-recipes list                         what there is to compile for
     arm-recipes options ethosu-u85-int8      the options of one recipe
     arm-recipes export model.py -r ethosu-u85-int8 -o macs=256 --calibration data/ --output build/
+    arm-recipes verify model.py -r ethosu-u85-int8 --data data/      whether it is still the model
     arm-recipes sweep model.py -r ethosu-u85-int8          what each configuration would cost
     arm-recipes doctor                       what is missing on this machine
 
-    Exit status: 1 where the compile failed, 2 where what you gave has to be changed.
+    \b
+    Exit status:
+      0    it is done, and every condition holds
+      1    the compile or the simulation failed; for sweep, that of every point;
+           for doctor, something that a recipe wants is missing or broken
+      2    the command, the model or the data has to be changed
+      3    a condition does not hold: a gate of export or verify, or the limits of a sweep for
+           every point; an export's files are written
+      130  Ctrl-C
     """
 
 
@@ -220,8 +230,6 @@ def list_options(recipe: catalog.Recipe, as_json: bool) -> None:
 def check_machine(as_json: bool) -> None:
     """Check every external tool: whether it is here, its version, which recipes want it, and what to do if it is
     missing.
-
-    Exit status: 1 where something that a recipe wants is missing or broken.
     """
     from . import doctor
 
@@ -279,6 +287,19 @@ def print_completion(shell: str) -> None:
 # export
 
 
+_MODEL_OPTIONS = (
+    click.argument("model", type=click.Path()),
+    click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list."),
+    click.option(
+        "-o",
+        "--option",
+        "given",
+        type=KeyValue(),
+        multiple=True,
+        help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
+    ),
+)
+
 _INPUT_OPTIONS = (
     click.option(
         "--inputs",
@@ -301,32 +322,36 @@ _INPUT_OPTIONS = (
         metavar="PATH",
         help="Data to calibrate on: a file or folder of tensors, arrays or images.",
     ),
-    click.option("--max-samples", type=int, metavar="N", help="Calibrate on N samples at most. [default: 1000]"),
-    click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of calibration images."),
+    click.option("--max-samples", type=int, metavar="N", help="Use N samples at most. [default: 1000]"),
+    click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of images."),
     click.option("--std", type=Numbers(), help="By which the pixels are divided then."),
-    click.option("--size", type=Size(), help="Stretch calibration images to this size. [default: the model's]"),
+    click.option("--size", type=Size(), help="Stretch images to this size. [default: the model's]"),
     click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the model's images. [default: NCHW]"),
 )
 
 
-def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say what a model is fed with."""
-    for option in reversed(_INPUT_OPTIONS):
-        command = option(command)
-    return command
+_TALK_OPTIONS = (
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error."
+    ),
+    click.option(
+        "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
+    ),
+)
+
+
+def _all_of(options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """A decorator that gives a command each of these, in order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+_model_options = _all_of(_MODEL_OPTIONS)  # what to compile, and for what
+_input_options = _all_of(_INPUT_OPTIONS)  # what a model is fed with
+_talk_options = _all_of(_TALK_OPTIONS)  # where goes what others print
 
 
 @cli.command("export", context_settings=_SETTINGS)
-@click.argument("model", type=click.Path())
-@click.option("-r", "--recipe", type=_RECIPE, required=True, help="What to compile for: see arm-recipes list.")
-@click.option(
-    "-o",
-    "--option",
-    "given",
-    type=KeyValue(),
-    multiple=True,
-    help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
-)
+@_model_options
 @click.option(
     "--output",
     type=click.Path(),
@@ -359,10 +384,7 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
 @click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
 @_JSON
-@click.option("-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error.")
-@click.option(
-    "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
-)
+@_talk_options
 def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str], ...], **how: Any) -> None:
     """Compile MODEL to a .pte.
 
@@ -375,9 +397,6 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
 
     Example inputs come with the model, or from --inputs, or are random (--shape). Without --calibration they are all
     that a quantized model is calibrated on, which makes it inaccurate.
-
-    Exit status: 1 where the compile failed, 2 where what you gave has to be changed, 3 where the files are written and
-    a condition (--max-sram, --max-flash, --min-delegation, --require-full-delegation) does not hold.
     """
     kwargs = _recipe_options(recipe, given)
     _check_together(recipe, kwargs, how)
@@ -393,9 +412,14 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
         if quantization is not None:
             click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
         print_report(report, files)
-    if report.failed_gates:
-        for gate in report.failed_gates:
-            complain(f"gate {gate}")
+    _end_on(report.failed_gates)
+
+
+def _end_on(failed: Sequence[Gate]) -> None:
+    """Say which gates failed, and end there, if any did."""
+    for gate in failed:
+        complain(f"gate {gate}")
+    if failed:
         click.get_current_context().exit(_NOT_GOOD_ENOUGH)
 
 
@@ -428,8 +452,9 @@ def _check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[st
             f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
         )
     alone = [f"--{name.replace('_', '-')}" for name in _IMAGE_OPTIONS if how[name] is not None]
-    if alone and how["calibration"] is None:
-        raise click.UsageError(f"{', '.join(alone)}: only of use with --calibration. Give data, or leave it out.")
+    if alone and how["calibration"] is None and how.get("data") is None:
+        kinds = "--data or --calibration" if "data" in how else "--calibration"
+        raise click.UsageError(f"{', '.join(alone)}: only of use with {kinds}. Give data, or leave it out.")
 
 
 def _planned_files(model: str, recipe: catalog.Recipe, how: dict[str, Any]) -> dict[str, Path]:
@@ -504,9 +529,8 @@ def _export(
                 module,
                 ArmRecipeType[recipe.name],
                 inputs,
-                calibration=_calibration(how),
                 generate_etrecord=how["etrecord"],
-                **kwargs,
+                **{"calibration": _calibration(how), **kwargs},
             )
             writers = {
                 "intermediates": artifacts.write_intermediates,
@@ -551,13 +575,13 @@ def _loaded(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
     return loaded.model, inputs
 
 
-def _calibration(how: dict[str, Any]) -> Any:
+def _calibration(how: dict[str, Any], option: str = "calibration") -> Any:
     from .calibration import load_calibration
 
-    if how["calibration"] is None:
+    if how[option] is None:
         return None
     settings = {name: how[name] for name in _IMAGE_OPTIONS if how[name] is not None}
-    return load_calibration(how["calibration"], **settings)
+    return load_calibration(how[option], **settings)
 
 
 @contextlib.contextmanager
@@ -635,10 +659,7 @@ def _failure_text(failure: _CompileFailure) -> str:
 @click.option("--dask", metavar="ADDRESS", help="Run Vela on the workers of this dask.distributed scheduler instead.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @_JSON
-@click.option("-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error.")
-@click.option(
-    "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
-)
+@_talk_options
 def sweep_model(
     model: str, recipes: tuple[catalog.Recipe, ...], given: tuple[tuple[str, str], ...], **how: Any
 ) -> None:
@@ -648,8 +669,6 @@ def sweep_model(
 
     Prints the front of latency against SRAM, and the fastest point that fits the limits. All figures but the size of
     the .pte are Vela's estimates; nothing is measured on hardware. Ctrl-C keeps what is done.
-
-    Exit status: 1 where every point failed, 3 where no point fits the limits.
     """
     kwargs = _sweep_options(recipes, given, how)
     planned = [Path(name).expanduser() for name in (how["export_best"], how["csv_file"], how["html_file"]) if name]
@@ -734,11 +753,13 @@ def _sweep(
                 module,
                 [ArmRecipeType[recipe.name] for recipe in recipes],
                 inputs,
-                calibration=_calibration(how),
                 resume=how["resume"],
                 workers=how["workers"],
                 executor=executor,
                 **{axis: how[axis] for axis in _AXES},
-                **kwargs,
+                **{"calibration": _calibration(how), **kwargs},
             )
     raise AssertionError("contexts here let exceptions pass")
+
+
+from . import cli_verify  # noqa: E402, F401 - a command in a module of its own, which is made of the parts above

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -25,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 
 from .catalog import RECIPES, Family, Recipe
 from .names import typed
+from .simulators.boards import BOARDS, INSTALL, RUNNER
 
 OK = "ok"
 OTHER = "other version"
@@ -124,7 +126,7 @@ def checks(*, run: bool = True) -> tuple[Check, ...]:
         run: start those that are programs, to see whether they do (some tenths of a second); otherwise only look
             whether they are there.
     """
-    return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS))
+    return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS), _fvp())
 
 
 def readiness(found: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
@@ -230,6 +232,19 @@ def _converter(check: Check, tool: _Tool, version: str | None, required: Specifi
             detail = f"{path} ends with status {done.returncode}: {last}"
             return replace(check, status=BROKEN, detail=detail, action=_install(tool, required))
     return replace(check, detail=path) if version is None else _versioned(check, tool, version, required)
+
+
+def _fvp() -> Check:
+    """Arm's FVPs, one of which `verify` can run a .pte on."""
+    programs = dict.fromkeys(board.program for board in BOARDS.values())
+    found = [path for program in programs if (path := shutil.which(program))]
+    runner = os.environ.get(RUNNER)
+    lacking = [] if found else ["none on PATH"]
+    if runner is None or not Path(runner).is_file():
+        lacking.append(f"{RUNNER} names no file")
+    if lacking:
+        return Check(name="Arm FVP", status=MISSING, detail=", ".join(lacking), action=f"For verify alone. {INSTALL}")
+    return Check(name="Arm FVP", status=OK, detail=", ".join(found))
 
 
 def find_model_converter() -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,14 @@ import torch
 from torch import Tensor
 
 from .calibration import CalibrationData, InputSpec, load_calibration
-from .errors import CalibrationError
+from .calibration.files import READERS, is_image, read
+from .errors import CalibrationError, spell
+
+FOLDERS = "folders"
 
 _KEYS = ("label", "labels")
+_LINES = (".txt", ".csv")
+_KINDS = (*_LINES, *(suffix for suffix in READERS if not is_image(Path(f"x{suffix}"))))
 
 Inputs = tuple[Tensor, ...]
 
@@ -33,20 +41,21 @@ class LabelledData:
             data: what `load_calibration` takes, or the same with labels: pairs of a sample and its label, or of a batch
                 and its labels, as a DataLoader gives them; one such pair; dicts with a key ``label`` or ``labels``.
             specs: the model's inputs.
-            labels: class indices in the order of the samples, where the data holds none.
+            labels: class indices in the order of the samples, where the data holds none; or the path of a file of them
+                (see `read_labels`); or ``folders``, for data in one folder per class, which are numbered in the order
+                of their names.
             max_samples: the most samples that are used; of labelled data the first.
 
         Raises:
             CalibrationError: the data is not what the model takes.
         """
         self._found: list[int] = []
-        self._given = None if labels is None else _labels(labels)
         if isinstance(data, Iterator):  # to be gone through more than once
             data = list(itertools.islice(data, max_samples))
         pairs = None if isinstance(data, CalibrationData) else _pairs(data, specs)
-        if pairs is not None and self._given is not None:
+        if pairs is not None and labels is not None:
             raise CalibrationError("labels= is given, and the data holds labels too. Give one of them.")
-        self.labelled = pairs is not None or self._given is not None
+        self.labelled = pairs is not None or labels is not None
         self._from_data = pairs is not None
         if isinstance(data, CalibrationData):
             self._samples = data.bind(specs)
@@ -54,6 +63,13 @@ class LabelledData:
             source = data if pairs is None else self._without_labels(pairs)
             self._samples = load_calibration(source, max_samples=max_samples).bind(specs)
         self.source = "labelled samples" if self._from_data else self._samples.source
+        if isinstance(labels, str) and labels == FOLDERS:
+            labels = self._samples.folder_indices()
+        elif isinstance(labels, (str, os.PathLike)):
+            labels = read_labels(labels)
+        self._given = None if labels is None else _labels(labels)
+        with contextlib.suppress(TypeError):  # how many there are shows only later
+            self._check_count(len(self))
 
     def __len__(self) -> int:
         """How many there are.
@@ -72,10 +88,14 @@ class LabelledData:
                     f"There are more samples than labels, which end after {len(labels)}. Give one label per sample."
                 )
             yield inputs, None if labels is None else labels[count - 1]
-        if self._given is not None and len(self._given) != count:
+        self._check_count(count)
+
+    def _check_count(self, samples: int) -> None:
+        if self._given is not None and len(self._given) != samples:
             raise CalibrationError(
-                f"{len(self._given)} labels were given for {count} samples. Give one label per sample; of more than "
-                "max_samples samples only some are used."
+                f"{len(self._given)} labels were given for {samples} samples. Give one label per sample. Of more "
+                "samples than max_samples only some are used: with labels of their own, let max_samples be as many as "
+                "there are."
             )
 
     def _without_labels(self, pairs: Callable[[], Iterable[tuple[object, object]]]) -> Callable[[], Iterator[object]]:
@@ -88,6 +108,44 @@ class LabelledData:
                     yield _cut(inputs, index, len(labels))
 
         return samples
+
+
+def read_labels(given: str | os.PathLike[str]) -> object:
+    """Read the class indices in a file: one on each line of a .txt or .csv file, or the only tensor or array of a file
+    that `load_calibration` takes. Runs no code.
+
+    Raises:
+        CalibrationError: it can't be read, or does not hold that.
+    """
+    path = Path(given).expanduser()
+    kind = path.suffix.lower()
+    if kind not in _KINDS:
+        raise CalibrationError(
+            f"labels={str(given)!r}: files of kind {kind or 'no suffix'!r} hold no labels. Allowed: {spell(_KINDS)}; "
+            f"or {FOLDERS!r}, for data in one folder per class."
+        )
+    if kind not in _LINES:
+        content: Any = read(path, None)
+        while isinstance(content, (list, tuple, Mapping)) and len(content) == 1:
+            (content,) = content.values() if isinstance(content, Mapping) else content
+        if isinstance(content, Tensor):
+            return content
+        raise CalibrationError(f"labels={str(given)!r} holds {len(content)} tensors. Give a file of one.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"labels={str(given)!r}: it can't be read ({error}). Give a text file.") from error
+    return [_label(line, number, given) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _label(line: str, number: int, given: object) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        raise CalibrationError(
+            f"labels={str(given)!r}, line {number}: {line!r} is no class index. Give one whole number on each line, in "
+            "the order of the samples, without a header."
+        ) from None
 
 
 def _pairs(data: object, specs: Sequence[InputSpec]) -> Callable[[], Iterable[tuple[object, object]]] | None:

@@ -160,7 +160,9 @@ def _models(model: Any) -> dict[str, Model]:
     given = dict(model) if isinstance(model, Mapping) else {"forward": model}
     if not given:
         raise ModelError("model is an empty dict. Give at least one method: {'forward': module}.")
-    models = {method: _load(one) if isinstance(one, (str, os.PathLike)) else one for method, one in given.items()}
+    models = {
+        method: load_program(one) if isinstance(one, (str, os.PathLike)) else one for method, one in given.items()
+    }
     for method, one in models.items():
         if not isinstance(one, (nn.Module, ExportedProgram)):
             kind = f"the class {one.__name__}" if isinstance(one, type) else f"of type {type(one).__name__}"
@@ -177,7 +179,12 @@ def _models(model: Any) -> dict[str, Model]:
     return models
 
 
-def _load(path: str | os.PathLike[str]) -> ExportedProgram:
+def load_program(path: str | os.PathLike[str]) -> ExportedProgram:
+    """Read a .pt2 file.
+
+    Raises:
+        ModelError: there is none, or it can't be loaded.
+    """
     file = Path(path)
     if not file.is_file():
         raise ModelError(f"model={os.fspath(path)!r}: no such file. Give the path of a .pt2 file, or a module.")

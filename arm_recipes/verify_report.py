@@ -20,6 +20,7 @@ from .simulators.base import Delegate
 SCHEMA_VERSION = 1
 
 _WORST_LAYERS = 5
+_ALWAYS_ON = ("same_graph", "same_function")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class VerifyReport:
         integers: of each quantized output; empty for float programs.
         delegates: the delegated subgraphs.
         layers: the layers in the model's order; empty unless per_layer was asked for.
-        gates: the conditions that were asked for, and that what was simulated is what was compiled.
+        gates: the conditions that were asked for; that what was simulated is what was compiled; and that it is no
+            further from the quantized module than rounding, or the quantization's own error, explains.
     """
 
     recipe: str
@@ -157,14 +159,21 @@ class VerifyReport:
         def say(text: str) -> None:
             console.print(text, markup=False, highlight=False)
 
-        say(f"{self.recipe}, method {self.method}, {self.samples} samples of {self.source}")
+        def show(table: Table) -> None:
+            say("")
+            console.print(table)
+            say("")
+
+        samples = "1 sample" if self.samples == 1 else f"{self.samples:,} samples"
+        say(f"{self.recipe}, method {self.method}, {samples} of {self.source}")
         say(f"Simulated on {self.simulator}.")
         say(f"Agreement proves {self.proves}.")
         for note in self.notes:
             say(note)
-        console.print(_comparison_table(self))
+        show(_comparison_table(self))
         if self.accuracy is not None:
             console.print(_accuracy_table(self.accuracy))
+            say("")
         for match in self.integers:
             verdict = "equal" if match.exact else f"{match.different:,} differ, by up to {match.largest}"
             say(f"Integers of output {match.output}, quantized and simulated: of {match.elements:,}, {verdict}.")
@@ -172,7 +181,7 @@ class VerifyReport:
             same = "gives its own bytes" if delegate.reproduced else "does NOT give its bytes: it was changed"
             say(f"{delegate.name} ({delegate.backend}, {delegate.bytes:,} bytes): compiled again, it {same}.")
         if self.layers:
-            console.print(_layer_table(self.layers))
+            show(_layer_table(self.layers))
             if self.worst_layers:
                 say("Most is lost in: " + "; ".join(f"{one.layer} ({one.lost_db:.1f} dB)" for one in self.worst_layers))
             first = self.first_divergence
@@ -180,7 +189,7 @@ class VerifyReport:
                 fused = f", or what was fused into it ({', '.join(first.fused)})" if first.fused else ""
                 say(f"First layer that is off by more than rounding: {first.layer}{fused}.")
         for gate in self.gates:
-            if gate.name != "same_graph":
+            if gate.name not in _ALWAYS_ON or not gate.passed:
                 say(f"Gate {gate}.")
         written = console.file
         assert isinstance(written, io.StringIO)
@@ -190,12 +199,25 @@ class VerifyReport:
         return self.text()
 
 
+def _table(words: str, *figures: str) -> Table:
+    """A table whose first column is broken where there is no room, and whose figures are not."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(words, overflow="fold")
+    for name in figures:
+        # A heading of two words may take two lines.
+        table.add_column(name.replace(" ", "\n", 1), justify="right", vertical="bottom", no_wrap=True)
+    return table
+
+
 def _comparison_table(report: VerifyReport) -> Table:
-    table = Table("stages", "output", *_TITLES.values(), "worst sample")
+    table = _table("stages", "output", *_TITLES.values(), "worst sample")
     for one in report.comparisons:
         figures = [_figure(name, one.metrics[name]) for name in _TITLES]
-        worst = f"{one.worst_sample} ({_figure('sqnr_db', one.worst_sqnr_db)} dB)"
-        table.add_row(f"{one.reference} / {one.candidate}", str(one.output), *figures, worst)
+        worst = _figure("sqnr_db", one.worst_sqnr_db)
+        unit = " dB" if math.isfinite(one.worst_sqnr_db) else ""
+        table.add_row(
+            f"{one.reference} / {one.candidate}", str(one.output), *figures, f"{one.worst_sample} ({worst}{unit})"
+        )
     return table
 
 
@@ -204,7 +226,7 @@ _TITLES = {"sqnr_db": "SQNR dB", "cosine": "cosine", "max_abs": "max abs", "mean
 
 def _accuracy_table(accuracy: Accuracy) -> Table:
     names = list(next(iter(accuracy.figures.values())))
-    table = Table(f"{accuracy.labelled} labelled", *accuracy.figures)
+    table = _table(f"{accuracy.labelled} labelled", *accuracy.figures)
     for name in names:
         shares = (figures[name] for figures in accuracy.figures.values())
         table.add_row(name, *(f"{share:.2%}" if name in ("top1", "top5") else f"{share:.6g}" for share in shares))
@@ -212,7 +234,7 @@ def _accuracy_table(accuracy: Accuracy) -> Table:
 
 
 def _layer_table(layers: tuple[LayerError, ...]) -> Table:
-    table = Table("layer", "SQNR dB quantized", "simulated", "lost dB", "differ", "by up to")
+    table = _table("layer", "quantized SQNR dB", "simulated SQNR dB", "lost dB", "differ", "by up to")
     for one in layers:
         different = f"{one.different:,} of {one.elements:,}" if one.elements else "fused"
         largest = f"{one.largest:.3g}{' !' if one.diverges else ''}" if one.elements else ""

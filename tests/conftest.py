@@ -1,13 +1,22 @@
-"""Marks every test of one recipe with the recipe's family, so that `-m ethos_u` runs the family's tests."""
+"""Marks every test of one recipe with the recipe's family, so that `-m ethos_u` runs the family's tests; and fails what
+would be skipped for want of a thing that is in the environment variable ARM_RECIPES_REQUIRE, e.g. chromium,vulkan."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Generator
 
 import pytest
 
 from arm_recipes import catalog
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported. Workers with all cores each wait for one another: up to ten times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(name): skipped where there is no such thing, if it is not required")
     for family in catalog.Family:
         config.addinivalue_line("markers", f"{family.value}: tests of the recipes of this family")
 
@@ -17,3 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         recipe = getattr(item, "callspec", None) and item.callspec.params.get("recipe")  # type: ignore[attr-defined]
         if isinstance(recipe, catalog.Recipe):
             item.add_marker(recipe.family.value)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    needs = {marker.args[0] for marker in item.iter_markers("needs")}
+    if report.skipped and needs & set(os.environ.get("ARM_RECIPES_REQUIRE", "").split(",")):
+        report.outcome = "failed"
+        report.longrepr = f"{report.longrepr}, and ARM_RECIPES_REQUIRE asks for it"
+    return report

@@ -194,6 +194,20 @@ class CalibrationData:
             unsupported_names=files.unsupported_names,
         )
 
+    def folder_indices(self) -> list[int]:
+        """For data in one folder per class, the class of each file that is used: the index of the folder that it lies
+        in among the source's folders, in the order of their names.
+
+        Raises:
+            CalibrationError: the data is no folder, or a file lies in none of its folders.
+        """
+        if not isinstance(self._source, FileSource):
+            raise CalibrationError(
+                f"labels='folders': {self._source.description} is no folder. Give class indices, or a folder with one "
+                "folder per class."
+            )
+        return self._source.files.folder_indices()
+
     def bind(self, specs: Sequence[InputSpec]) -> CalibrationData:
         """The same data for a model of these inputs. The first sample is checked.
 

@@ -223,6 +223,19 @@ class Files:
         """The first image among them."""
         return next((path for path in self.paths if is_image(path)), None)
 
+    def folder_indices(self) -> list[int]:
+        """See `CalibrationData.folder_indices`."""
+        alone = next((path for path, key in zip(self.paths, self.keys) if "/" not in key), None)
+        if alone is not None:
+            raise CalibrationError(
+                f"labels='folders': {alone} lies in no folder of its class. Give a folder with one folder per class, "
+                "and all files in those."
+            )
+        root = self.paths[0].parents[self.keys[0].count("/")]
+        # Of all classes, also those of which no file is used.
+        folders = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+        return [folders.index(key.partition("/")[0]) for key in self.keys]
+
 
 def is_image(path: Path) -> bool:
     return path.suffix.lower() in _IMAGES

@@ -69,6 +69,10 @@ class Process:
                 answer, results = frames.read(self._process.stdout)  # type: ignore[arg-type]
             except (EOFError, OSError) as error:
                 raise SimulationError(self._epitaph(timeout if late.is_set() else None)) from error
+            except BaseException:  # such as Ctrl-C: the answer that is on its way must not be the next call's
+                self._process.kill()
+                self._process.wait()
+                raise
             finally:
                 timer.cancel()
                 timer.join()  # it may be at it already

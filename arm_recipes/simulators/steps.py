@@ -60,11 +60,7 @@ def program_of(graph: torch.fx.Graph, signature: Any, tensors: Any, delegates: S
     Raises:
         SimulationError: it keeps state between calls, or holds control flow outside of delegates.
     """
-    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
-        raise SimulationError(
-            "The program keeps state between calls, or writes to its inputs, so that samples are not independent, and "
-            "can't be verified. Let the model take its state as an input and give it as an output."
-        )
+    refuse_state(signature)
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     stored |= signature.inputs_to_lifted_tensor_constants
     inputs, steps, constants = [], [], {}
@@ -85,6 +81,18 @@ def program_of(graph: torch.fx.Graph, signature: Any, tensors: Any, delegates: S
                 "with control flow can be verified only where all of it is delegated."
             )
     return Program(inputs, steps, outputs, constants)
+
+
+def refuse_state(signature: Any) -> None:
+    """
+    Raises:
+        SimulationError: the program of this signature keeps state between calls, or writes to its inputs.
+    """
+    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
+        raise SimulationError(
+            "The program keeps state between calls, or writes to its inputs, so that samples are not independent, and "
+            "can't be verified. Let the model take its state as an input and give it as an output."
+        )
 
 
 def run(

@@ -251,9 +251,11 @@ def test_calibration_data_is_used(folder: Path, capsys: pytest.CaptureFixture[st
     (folder / "data").mkdir()
     for index in range(5):
         np.save(folder / f"data/{index}.npy", np.full((1, 3), index, dtype=np.float32))
-    line = "export model.py:small -r tosa-int8 --calibration data --max-samples 3 --force"
-    assert cli.main(line.split()) == 0
+    line = "export model.py:small -r tosa-int8 --force"
+    assert cli.main([*line.split(), "--calibration", "data", "--max-samples", "3"]) == 0
     assert "Calibrated on 3 samples: folder data (3 of 5 files, seed 0)" in capsys.readouterr().out
+    assert cli.main([*line.split(), "-o", "calibration=data"]) == 0
+    assert "Calibrated on 5 samples: folder data (5 files)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def test_at_most_a_point_is_lost(digits: SimpleNamespace, name: str) -> None:
     train, test = digits.load()
     model = digits.trained()
     session = export(model, ArmRecipeType[name], (train.images[:1],), calibration=train.images[:50])
-    report = verify(session, (test.images, test.labels), max_samples=120, max_accuracy_drop=1.0)
+    # The emulated Vulkan device takes the most of a second for a sample; test_vgf_emulation.py is for that.
+    report = verify(session, (test.images, test.labels), max_samples=120, max_accuracy_drop=1.0, simulator="reference")
     assert report.failed_gates == ()
     assert report.accuracy is not None and report.accuracy.labelled == 120
     top1 = {stage: figures["top1"] for stage, figures in report.accuracy.figures.items()}

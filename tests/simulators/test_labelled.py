@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -54,3 +56,44 @@ def test_labels_of_their_own() -> None:
 def test_a_batch_needs_a_label_for_each() -> None:
     with pytest.raises(CalibrationError, match=r"A batch of 10 has 3 labels\. Give one label per sample\."):
         list(LabelledData((_IMAGES, _LABELS[:3]), _ONE))
+
+
+def test_labels_from_a_file(tmp_path: Path) -> None:
+    torch.save(_LABELS, tmp_path / "labels.pt")
+    np.savez(tmp_path / "labels.npz", _LABELS.numpy())
+    (tmp_path / "labels.csv").write_text("".join(f"{label}\n" for label in range(10)))
+    for name in ("labels.pt", "labels.npz", "labels.csv"):
+        samples = LabelledData(_IMAGES, _ONE, labels=tmp_path / name)
+        assert [label for _, label in samples] == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labels.csv", b"file,label\n", r"line 1: 'file,label' is no class index\. Give one whole number on each line"),
+        ("labels.txt", b"\xff\xfe", "it can't be read"),
+        ("labels.npy", b"0 1 2", "something other than numbers, or is damaged"),
+        ("labels.json", b"[0]", r"files of kind '\.json' hold no labels\. Allowed: \.txt, \.csv, \.pt"),
+    ],
+)
+def test_what_is_no_file_of_labels(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CalibrationError, match=message):
+        LabelledData(_IMAGES, _ONE, labels=str(tmp_path / name))
+
+
+def test_classes_are_numbered_by_the_names_of_their_folders(tmp_path: Path) -> None:
+    """Also where not all files are used, or one folder holds none."""
+    for name, value in {"cat/in/0": 0, "cat/1": 0, "dog/0": 2, "dog/1": 2, "dog/2": 2}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.full((1, 2, 4, 4), float(value)), tmp_path / f"{name}.pt")
+    (tmp_path / "cow").mkdir()
+    for most in (5, 2):
+        pairs = list(LabelledData(tmp_path, _ONE, labels="folders", max_samples=most))
+        assert len(pairs) == most
+        assert all(float(image[0, 0, 0, 0]) == label for (image,), label in pairs)
+    with pytest.raises(CalibrationError, match=r"labels='folders': .* is no folder"):
+        LabelledData(_IMAGES, _ONE, labels="folders")
+    torch.save(torch.zeros(1, 2, 4, 4), tmp_path / "0.pt")
+    with pytest.raises(CalibrationError, match=r"0\.pt lies in no folder of its class"):
+        LabelledData(tmp_path, _ONE, labels="folders")

@@ -6,6 +6,8 @@ import copy
 import functools
 import json
 import math
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +23,12 @@ from arm_recipes import (
     CalibrationError,
     ModelError,
     SimulationError,
-    ToolError,
     export,
     load_calibration,
     verify,
 )
 from arm_recipes.lowering.keeping import Kept, kept
+from arm_recipes.simulators.tosa_graph import _compiled_again
 from arm_recipes.verify_report import SCHEMA_VERSION
 from tests import models, tiny_models
 
@@ -79,8 +81,9 @@ def test_a_weight_changed_in_a_delegate_is_caught_and_its_layer_named() -> None:
         delegate.processed_bytes, "aten_convolution_default_1_weight_ohwi"
     )
     broken = verify(session, _samples(example), per_layer=True, min_sqnr=35)
-    assert [gate.name for gate in broken.failed_gates] == ["same_graph", "min_sqnr"]
-    assert broken.failed_gates[1].figure < 30
+    assert [gate.name for gate in broken.failed_gates] == ["same_graph", "same_function", "min_sqnr"]
+    assert broken.failed_gates[1].figure < -10
+    assert broken.failed_gates[2].figure < 30
     assert broken.first_divergence is not None
     assert broken.first_divergence.layer == "aten.conv2d of body.0"
     assert "First layer that is off by more than rounding: aten.conv2d of body.0." in str(broken)
@@ -95,7 +98,7 @@ def test_a_weight_changed_in_a_delegate_is_caught_and_its_layer_named() -> None:
     ],
 )
 def test_a_weight_changed_before_vela_is_caught(name: str, layer: str, fused: tuple[str, ...]) -> None:
-    """The delegate was not made of the graph that stands beside it."""
+    """First the delegate was not made of the graph that stands beside it, then both are broken."""
     example = tiny_models.residual()
     session = _exported(name, example)
     (delegate,) = _program(session).modules.values()
@@ -104,8 +107,14 @@ def test_a_weight_changed_before_vela_is_caught(name: str, layer: str, fused: tu
     state[weight] = state[weight].clone()
     state[weight].view(-1)[0] ^= -128
     report = verify(session, _samples(example), per_layer=True)
-    assert [gate.name for gate in report.failed_gates] == ["same_graph"]
+    assert [gate.name for gate in report.failed_gates] == ["same_graph", "same_function"]
     assert [delegate.reproduced for delegate in report.delegates] == [False]
+
+    # Nor is it caught by its bytes alone.
+    delegate._processed_bytes = _compiled_again(delegate, origins=False)[1]
+    report = verify(session, _samples(example), per_layer=True)
+    assert [gate.name for gate in report.failed_gates] == ["same_function"]
+    assert f"Gate {report.failed_gates[0]}." in report.text(200)
     assert report.first_divergence is not None
     assert (report.first_divergence.layer, report.first_divergence.fused) == (layer, fused)
 
@@ -129,8 +138,8 @@ def test_a_weight_changed_for_cortex_m_is_caught_and_its_layer_named() -> None:
     name = _program(session).signature.inputs_to_parameters.get(node.args[1].name, name)
     tensors[name] = tensors[name].clone()
     tensors[name].view(-1)[0] ^= -128
-    report = verify(session, _samples(example), per_layer=True, min_sqnr=30)
-    assert [gate.name for gate in report.failed_gates] == ["min_sqnr"]
+    report = verify(session, _samples(example), per_layer=True)
+    assert [gate.name for gate in report.failed_gates] == ["same_function"]
     assert report.first_divergence is not None
     assert report.first_divergence.layer == "aten.conv2d of body.0"
 
@@ -154,6 +163,27 @@ def test_a_simulator_that_takes_too_long_is_stopped() -> None:
         "smaller model."
     )
     assert verify(_conv(), _DATA).samples == 4
+
+
+def test_an_interrupted_run_leaves_no_answer_to_the_next() -> None:
+    """The interrupt goes to this process alone, as it does in a notebook."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    example = models.seeded(lambda: nn.Conv2d(32, 32, 3), (1, 32, 64, 64))
+    session = _exported("TOSA_FP", example)
+    first, second = _samples(example, 2)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            while True:
+                verify(session, [first] * 10)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert verify(session, [second], min_sqnr=80).failed_gates == ()
 
 
 # --- What it says ------------------------------------------------------------------------------------------------
@@ -287,6 +317,47 @@ def test_a_model_and_a_recipe() -> None:
     assert report.failed_gates == () and report.stages == ("float", "simulated")
 
 
+def test_a_pt2_file_and_a_recipe(tmp_path: Path) -> None:
+    example = models.conv_net()
+    torch.export.save(torch.export.export(example.model, example.inputs, strict=True), tmp_path / "net.pt2")
+    report = verify(tmp_path / "net.pt2", ArmRecipeType.TOSA_INT8, _DATA, min_sqnr=25)
+    assert report.failed_gates == () and report.stages == ("float", "quantized", "simulated")
+    with pytest.raises(ModelError, match=r"no\.pt2': no such file"):
+        verify(str(tmp_path / "no.pt2"), ArmRecipeType.TOSA_INT8, _DATA)
+
+
+def test_what_can_be_gone_through_once_serves_for_calibration_and_verification() -> None:
+    example = models.conv_net()
+    once = verify(example.model, ArmRecipeType.TOSA_INT8, iter(_DATA), example_inputs=example.inputs)
+    again = verify(example.model, ArmRecipeType.TOSA_INT8, _DATA, example_inputs=example.inputs)
+    assert once.samples == 4
+    assert once.comparisons == again.comparisons
+    assert once.notes == again.notes
+    assert "Calibrated on the very samples that it is verified on" in once.notes[0]
+    other = verify(example.model, ArmRecipeType.TOSA_INT8, iter(_DATA), calibration=_DATA[:1])
+    assert other.notes == () and other.comparisons != once.comparisons
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ([torch.zeros(1, 3, 4, 4)], {}, r"the model takes \(1, 3, 8, 8\)"),
+        (_DATA, {"labels": [0]}, "1 labels were given for 4 samples"),
+        (_DATA, {"max_accuracy_drop": 1}, "max_accuracy_drop=1 needs labels"),
+    ],
+)
+def test_data_that_is_wrong_shows_before_the_export(data: Any, options: dict[str, Any], message: str) -> None:
+    example = models.conv_net()
+    refused = nn.Sequential(example.model, _Untraceable())
+    with pytest.raises(ArmRecipeError, match=message):
+        verify(refused, ArmRecipeType.TOSA_FP, data, example_inputs=example.inputs, **options)
+
+
+class _Untraceable(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x
+
+
 def test_programs_of_the_front_door() -> None:
     example = models.conv_net()
     program = torch.export.export(example.model, example.inputs, strict=True)
@@ -302,6 +373,8 @@ def test_a_program_that_was_quantized_before() -> None:
     assert "Give float_model= to compare with it." in report.notes[0]
     report = verify(session, _DATA, float_model=models.conv_net().model)
     assert report.stages == ("float", "quantized", "simulated")
+    (note,) = verify(program, ArmRecipeType.TOSA_INT8, _DATA).notes  # and none of a calibration
+    assert "Give float_model=" in note
 
 
 def test_the_model_stays_as_it_is() -> None:
@@ -336,21 +409,66 @@ def test_the_kept_program_goes_with_its_session() -> None:
         ((_DATA,), {"macs": 128}, ArmRecipeError, "and no macs. An exported session has its recipe and options"),
         ((_DATA,), {"method": "other"}, ModelError, "method='other': the program has the methods 'forward'"),
         ((_DATA,), {"max_accuracy_drop": 1}, ArmRecipeError, "max_accuracy_drop=1 needs labels, and the data has none"),
-        ((_DATA,), {"labels": [0, 1]}, CalibrationError, "There are more samples than labels, which end after 2"),
+        ((_DATA,), {"labels": [0, 1]}, CalibrationError, "2 labels were given for 4 samples"),
+        ((lambda: _DATA,), {"labels": [0]}, CalibrationError, "There are more samples than labels, which end after 1"),
+        ((lambda: _DATA,), {"labels": [0] * 5}, CalibrationError, "5 labels were given for 4 samples"),
         ((_DATA,), {"labels": [0] * 5}, CalibrationError, "5 labels were given for 4 samples"),
         ((_DATA,), {"labels": [0.5] * 4}, CalibrationError, "The labels are torch.float32 of shape"),
         ((_DATA,), {"labels": [7] * 4}, CalibrationError, r"Label 7 names no class of output 0, whose shape is"),
         (([(_DATA[0][0], 1), _DATA[1]],), {}, CalibrationError, "Item 1 of the data has no label"),
         (([(_DATA[0][0], 1)],), {"labels": [1]}, CalibrationError, "labels= is given, and the data holds labels too"),
         (([torch.zeros(1, 3, 4, 4)],), {}, CalibrationError, r"the model takes \(1, 3, 8, 8\)"),
-        ((_DATA,), {"simulator": "vulkan"}, ArmRecipeError, "runs .vgf files, of which TOSA_INT8 has none"),
-        ((_DATA,), {"simulator": "fvp"}, ToolError, "needs FVP_Corstone_SSE-300_Ethos-U55"),
+        ((_DATA,), {"simulator": "vulkan"}, ArmRecipeError, "runs .vgf files, and TOSA_INT8 makes none"),
         ((_DATA,), {"simulator": "qemu"}, ArmRecipeError, "simulator='qemu' is no simulator. Allowed: 'auto'"),
     ],
 )
 def test_misuse(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         verify(_conv(), *arguments, **options)
+
+
+class _State(nn.Module):
+    """Keeps its last output."""
+
+    last: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("last", torch.zeros(1, 4, 6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x) + self.last
+        self.last.copy_(y)
+        return y
+
+
+class _Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y: Tensor = torch.cond(x.sum() > 0, lambda z: torch.sin(z) + 1, lambda z: torch.cos(z) - 1, (x,))
+        return y
+
+
+@pytest.mark.parametrize("name", ["TOSA_INT8", "CORTEX_M55_INT8"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_State, "keeps state between calls, or writes to its inputs, so that samples are not independent"),
+        (
+            _Branches,
+            r"holds get_attr submodule_\d outside of its delegates, which no simulator runs\. Models with control",
+        ),
+    ],
+)
+def test_programs_that_no_simulator_runs(model: type[nn.Module], name: str, message: str) -> None:
+    example = models.seeded(model, (1, 3, 8, 8))
+    with pytest.raises(SimulationError, match=message):
+        verify(_exported(name, example), _samples(example))
 
 
 def test_a_session_without_a_kept_program_is_refused() -> None:

@@ -27,6 +27,7 @@ def _missing() -> str | None:
     return None
 
 
+@pytest.mark.needs("vulkan")
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)
 def test_the_files_compute_what_the_model_does(recipe: catalog.Recipe, network: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from arm_recipes import ArmRecipeError, catalog, cli, doctor, names, options
+from arm_recipes.simulators.boards import RUNNER
 
 _HEAVY = "print('loaded', *sorted({'torch', 'executorch', 'torchao'} & sys.modules.keys()), file=sys.stderr)"
 
@@ -34,6 +35,7 @@ def _run(*arguments: str, code: str = "", **environment: str) -> subprocess.Comp
         ["--help"],
         ["--version"],
         ["export", "--help"],
+        ["verify", "--help"],
         ["list"],
         ["list", "--json"],
         ["options", "ethosu-u85-int8"],
@@ -77,6 +79,21 @@ def test_the_check_for_torch_can_fail() -> None:
             ["export", "m.py", "-r", "tosa-fp", "--inputs", "x.pt", "--shape", "1"],
             "--inputs and --shape are both given.",
         ),
+        (["verify", "m.py", "--data", "."], "Missing option '-r' / '--recipe'"),
+        (["verify", "m.py", "-r", "tosa-int8", "--labels", "x.npy"], "--labels: only of use with --data."),
+        (["verify", "m.py", "-r", "tosa-int8", "--data", ".", "--labels", "x.npy"], "no such file as 'x.npy'."),
+        (["verify", "m.py", "-r", "tosa-int8", "--data", ".", "--max-accuracy-drop", "1"], "needs --labels."),
+        (["verify", "m.py", "-r", "tosa-int8", "--min-sqnr", "much"], "'much' is not a valid float."),
+        (["verify", "m.py", "-r", "tosa-int8", "--timeout", "0"], "0.0 is not in the range x>0."),
+        (["verify", "m.py", "-r", "tosa-int8", "--simulator", "qemu"], "'qemu' is not one of 'auto', 'reference',"),
+        (
+            ["verify", "m.py", "-r", "tosa-int8", "--simulator", "vulkan"],
+            "simulator='vulkan' runs .vgf files, and TOSA_INT8 makes none. Allowed: 'auto', 'reference'.",
+        ),
+        (["verify", "m.py", "-r", "vgf-fp", "--simulator", "fvp"], "Allowed: 'auto', 'reference', 'vulkan'."),
+        (["verify", "m.py", "-r", "tosa-int8", "--mean", "0.5"], "--mean: only of use with --data or --calibration."),
+        (["verify", "m.py", "-r", "tosa-fp", "--data", ".", "--calibration", "."], "tosa-fp quantizes nothing"),
+        (["verify", "m.py", "-r", "ethosu-u85-int8", "-o", "macs=3"], "macs=3 is not legal for ethos-u85."),
         (["export", "m.py", "-r", "tosa-fp", "--report", "x.pdf"], "'x.pdf' ends in none of .html, .json, .txt"),
         (
             ["export", "m.py", "-r", "tosa-fp", "--report", "x.txt", "--report", "y.txt"],
@@ -227,8 +244,19 @@ def test_what_is_missing_is_said_where_it_is_wanted(monkeypatch: pytest.MonkeyPa
         install="no-such-package",
     )
     monkeypatch.setattr(doctor, "_TOOLS", (absent,))
-    found = doctor.checks()
     recipe = catalog.RECIPES[0]
-    assert [check.name for check in doctor.readiness(found, recipe)] == ["nothing"]
-    assert found[-1].status == doctor.MISSING
-    assert found[-1].action == "Install it with: pip install 'no-such-package'."
+    (check,) = doctor.readiness(doctor.checks(), recipe)
+    assert (check.name, check.status) == ("nothing", doctor.MISSING)
+    assert check.action == "Install it with: pip install 'no-such-package'."
+
+
+def test_an_fvp_is_wanted_by_no_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(RUNNER, raising=False)
+    check = doctor.checks()[-1]
+    assert (check.name, check.status, check.wanted_by) == ("Arm FVP", doctor.MISSING, ())
+    assert check.detail == f"none on PATH, {RUNNER} names no file"
+    program = tmp_path / "FVP_Corstone_SSE-320"
+    program.touch(mode=0o755)
+    monkeypatch.setenv(RUNNER, str(program))
+    assert (doctor.checks()[-1].status, doctor.checks()[-1].detail) == (doctor.OK, str(program))

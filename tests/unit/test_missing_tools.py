@@ -1,8 +1,11 @@
-"""Where a tool is missing, the recipe that needs it says how to install it."""
+"""Where a tool is missing, the recipe that needs it says how to install it, and tests that need it are skipped."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +26,17 @@ def test_the_others_do_without_vela(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ethosu.vela", None)
     options.resolve(catalog.BY_NAME["TOSA_INT8"], {})
     options.resolve(catalog.BY_NAME["VGF_FP"], {})
+
+
+@pytest.mark.parametrize(("required", "status", "outcome"), [("", 0, "1 skipped"), ("vulkan,chromium", 1, "1 error")])
+def test_what_is_required_is_not_skipped(required: str, status: int, outcome: str, tmp_path: Path) -> None:
+    name = "tests/unit/test_pages.py::TestInABrowser::test_points_table_and_front"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", name],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "ARM_RECIPES_REQUIRE": required, "PATH": str(tmp_path), "CHROMIUM": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, outcome in done.stdout) == (status, True), done.stdout

@@ -123,6 +123,7 @@ def _after(script: str, folder: Path, result: SweepResult | ExportReport = _RESU
     return re.sub(r"<script.*?</script>", "", done.stdout, flags=re.DOTALL)
 
 
+@pytest.mark.needs("chromium")
 @pytest.mark.skipif(_browser() is None, reason="no Chromium here")
 class TestInABrowser:
     def test_points_table_and_front(self, tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""The .pte itself on an Arm FVP, a virtual Corstone board, by executorch's arm_executor_runner with semihosting.
+
+Written after the command line of executorch's own test driver (backends/arm/test/runner_utils.py) and tested with a
+stand-in that takes that command line. It has never run on an FVP.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.exir.lowered_backend_module import LoweredBackendModule
+from torch import Tensor
+from torch.fx import Node
+
+from arm_recipes.errors import SimulationError
+from arm_recipes.lowering.keeping import Kept
+
+from .base import Delegate, Traced
+from .boards import RUNNER, find_board
+from .steps import logical, physical, refuse_state
+
+# What the runner and the board say when something went wrong, while the FVP ends with status 0.
+_WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE)
+
+
+class Fvp:
+    """See `base.Simulator`. Shows nothing of a program's inside, so that `trace` is refused."""
+
+    delegates: tuple[Delegate, ...] = ()
+
+    def __init__(self, kept: Kept, pte: bytes, *, timeout: float) -> None:
+        """
+        Args:
+            kept: the lowered program's only method.
+            pte: the program.
+            timeout: seconds for one sample.
+
+        Raises:
+            ToolError: the FVP or the runner is missing.
+            SimulationError: the program keeps state.
+        """
+        self._board, self._program, self._runner = find_board(kept.recipe)
+        refuse_state(kept.signature)
+        self.name = self._board.program
+        self.proves = (
+            "that the .pte, run by executorch's runtime on Arm's model of a board, computes what the model does. It "
+            "does not prove a device's timing or memory"
+        )
+        self.notes: tuple[str, ...] = (
+            f"Run by {self._runner}, of which arm_recipes knows no more than {RUNNER} says.",
+        )
+        self._pte = pte
+        self._timeout = timeout
+        self._macs = next((_macs(one) for one in kept.modules.values() if isinstance(one, LoweredBackendModule)), None)
+        nodes = {node.name: node for node in kept.graph.find_nodes(op="placeholder")}
+        self._inputs = [nodes[str(name)] for name in kept.signature.user_inputs]
+        outputs: Any = kept.graph.output_node().args[0]
+        self._outputs: list[Node] = list(outputs)
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path(folder)
+            (here / "program.pte").write_bytes(self._pte)
+            # Short names, as the FVP cuts a long command line.
+            line = "executor_runner -m program.pte -o out"
+            for index, (value, node) in enumerate(zip(inputs, self._inputs)):
+                physical(value, node.meta["val"].dim_order()).tofile(here / f"i{index}.bin")
+                line += f" -i i{index}.bin"
+            self._call(here, line)
+            return [self._output(here / f"out-{index}.bin", node) for index, node in enumerate(self._outputs)]
+
+    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+        raise SimulationError(f"{self.name} shows nothing of a program's inside. Leave out per_layer.")
+
+    def _call(self, folder: Path, line: str) -> None:
+        cpu = self._board.processor
+        settings = [
+            *self._board.settings,
+            f"{cpu}.semihosting-enable=1",
+            f"{cpu}.semihosting-stack_base=0",
+            f"{cpu}.semihosting-heap_limit=0",
+            f"{cpu}.semihosting-cwd={folder}",
+            f"{cpu}.semihosting-cmd_line='{line}'",
+            f"{self._board.npu}.extra_args='--fast'",
+        ]
+        if self._macs is not None:
+            settings.append(f"{self._board.npu}.num_macs={self._macs}")
+        command = [str(self._program), "-a", str(self._runner)]
+        for setting in settings:
+            command += ["-C", setting]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise SimulationError(
+                f"{self.name} did not answer within {self._timeout:g} s, and was stopped. Give verify a longer "
+                "timeout=."
+            ) from error
+        said = done.stdout + done.stderr
+        wrong = _WRONG.findall(said)
+        if done.returncode != 0 or wrong:
+            words = wrong[:3] or said.strip().splitlines()[-3:]
+            raise SimulationError(
+                f"{self.name} ended with status {done.returncode}. It said: {' / '.join(words) or 'nothing'}. Is the "
+                f"runner in {RUNNER} built for this board, with the kernels and the memory that the program needs?"
+            )
+
+    def _output(self, file: Path, node: Node) -> Tensor:
+        declared: Tensor = node.meta["val"]
+        order = declared.dim_order()
+        shape = [int(declared.shape[dimension]) for dimension in order]
+        dtype = torch.empty(0, dtype=declared.dtype).numpy().dtype
+        data = file.read_bytes() if file.is_file() else b""
+        if len(data) != declared.numel() * dtype.itemsize:
+            raise SimulationError(
+                f"{self.name} left {len(data):,} bytes of an output of {declared.numel() * dtype.itemsize:,}. Is the "
+                f"runner in {RUNNER} built with semihosting?"
+            )
+        return logical(np.frombuffer(data, dtype).reshape(shape).copy(), order)
+
+
+def _macs(module: LoweredBackendModule) -> str | None:
+    """MACs per cycle that an Ethos-U delegate is compiled for, which the FVP's NPU has to have."""
+    from executorch.backends.arm.ethosu import EthosUCompileSpec
+
+    target: str = EthosUCompileSpec._from_list(module.compile_specs).target
+    return target.rpartition("-")[2]
