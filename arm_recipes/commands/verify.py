@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import catalog, options
-from .chatter import chatter, complain, status
-from .cli import (
-    _JSON,
-    _SETTINGS,
-    _calibration,
-    _check_together,
-    _end_on,
-    _failures,
-    _input_options,
-    _loaded,
-    _model_options,
-    _recipe_options,
-    _talk_options,
-    cli,
+from arm_recipes import catalog, options
+from arm_recipes.chatter import chatter, complain, status
+from arm_recipes.printing import terminal_width
+from arm_recipes.simulators.choice import FAMILIES, check_simulator
+
+from .shared import (
+    JSON,
+    SETTINGS,
+    calibration_data,
+    check_together,
+    end_on,
+    failures,
+    input_options,
+    loaded_model,
+    model_options,
+    recipe_options,
+    talk_options,
 )
-from .printing import terminal_width
-from .simulators.choice import FAMILIES, check_simulator
 
 if TYPE_CHECKING:
-    from .verify_report import VerifyReport
+    from arm_recipes.verify_report import VerifyReport
 
 _FOLDERS = "folders"
 # Of the columns of figures, which are not broken.
 _LEAST_WIDTH = 80
 
 
-@cli.command("verify", context_settings=_SETTINGS)
-@_model_options
+@click.command("verify", context_settings=SETTINGS)
+@model_options
 @click.option(
     "--data",
     type=click.Path(),
@@ -52,7 +52,7 @@ _LEAST_WIDTH = 80
     help="Class indices of the data, one per sample in the order of the files' names: a .npy or .pt file and the like, "
     "or a .txt or .csv file with one on each line. Or the word folders, for data in one folder per class.",
 )
-@_input_options
+@input_options
 @click.option("--simulator", type=click.Choice(list(FAMILIES)), default="auto", show_default=True, help="To run on.")
 @click.option("--per-layer", is_flag=True, help="Trace the error layer by layer.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Gate: the least SQNR of each output against float.")
@@ -69,8 +69,8 @@ _LEAST_WIDTH = 80
     metavar="SECONDS",
     help="The most that the simulator may take for one delegate, or program, and sample. [default: 120]",
 )
-@_JSON
-@_talk_options
+@JSON
+@talk_options
 def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str], ...], **how: Any) -> None:
     """Compile MODEL, run it on a reference simulator, and say how far it is from the model.
 
@@ -83,15 +83,15 @@ def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     A gate that fails ends with exit status 3. Two are always on: delegates must be what their graphs compile to, and
     must compute what the quantized model does, but for rounding and no more than ten times its noise.
     """
-    kwargs = _recipe_options(recipe, given)
-    _check_together(recipe, kwargs, how)
+    kwargs = recipe_options(recipe, given)
+    check_together(recipe, kwargs, how)
     _check_verify(recipe, how)
     # As much as can be wrong is found before torch is imported, and all of it before the long part.
     options.resolve(recipe, kwargs)
     with chatter(how["verbose"], how["log"]) as printed:
         report = _verify(model, recipe, kwargs, how, printed)
     click.echo(report.to_json() if how["as_json"] else report.text(max(terminal_width(), _LEAST_WIDTH)))
-    _end_on(report.failed_gates)
+    end_on(report.failed_gates)
 
 
 def _check_verify(recipe: catalog.Recipe, how: dict[str, Any]) -> None:
@@ -109,23 +109,23 @@ def _verify(
     model: str, recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str, Any], printed: io.StringIO
 ) -> VerifyReport:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
-        from . import partitioning
-        from .recipe_types import ArmRecipeType
-        from .session import carried
-        from .verification import verify
+        from arm_recipes import partitioning
+        from arm_recipes.recipe_types import ArmRecipeType
+        from arm_recipes.session import carried
+        from arm_recipes.verification import verify
 
     with contextlib.ExitStack() as stack:
         if how["as_json"]:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        module, inputs = _loaded(model, how)
-        data = _calibration(how, "data")
+        module, inputs = loaded_model(model, how)
+        data = calibration_data(how, "data")
         if data is None:
             inputs = carried(module) if inputs is None else inputs
             data = inputs if isinstance(inputs, list) else [inputs]
             complain("warning: verified on the example inputs only, as there is no --data, which says little.")
         if not sys.stderr.isatty():
             stack.enter_context(contextlib.redirect_stderr(printed))
-        with partitioning.watched() as verdicts, _failures(verdicts, printed):
+        with partitioning.watched() as verdicts, failures(verdicts, printed):
             return verify(
                 module,
                 ArmRecipeType[recipe.name],
@@ -133,7 +133,7 @@ def _verify(
                 example_inputs=inputs,
                 labels=how["labels"],
                 **{name: how[name] for name in _PASSED_ON},
-                **{"calibration": _calibration(how), **kwargs},
+                **{"calibration": calibration_data(how), **kwargs},
             )
     raise AssertionError("contexts here let exceptions pass")
 
