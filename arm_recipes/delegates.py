@@ -53,7 +53,7 @@ class TosaGraph:
     border: frozenset[str]
 
 
-# By delegate, as making one takes about a third of the time of an export.
+# By delegate, as making one takes nearly half of the time of an export.
 _graphs: WeakKeyDictionary[LoweredBackendModule, TosaGraph] = WeakKeyDictionary()
 
 

@@ -71,7 +71,7 @@ def report(
     Args:
         session: done with its export.
         layers: for Ethos-U, have Vela estimate each layer, for which each delegate is lowered and compiled once more:
-            about a third of the time of an export. For sessions from executorch's own `export` Vela's totals come from
+            nearly half of the time of an export. For sessions from executorch's own `export` Vela's totals come from
             there as well.
         max_sram: a gate: the most RAM in KiB that a firmware may need at the least. For Ethos-U Vela's peak of SRAM,
             the planned activations outside of delegates and the method allocator's pool; for Cortex-M the planned
