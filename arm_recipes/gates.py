@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+from .errors import ArmRecipeError
 
 
 @dataclass(frozen=True)
@@ -25,3 +29,15 @@ class Gate:
 
     def __str__(self) -> str:
         return f"{'passed' if self.passed else 'FAILED'}: {self.what} {self.limit:g}: {self.figure:.6g}"
+
+
+def check_limits(**limits: Any) -> None:
+    """Check the limits of gates before anything long is done; None asks for no gate.
+
+    Raises:
+        ArmRecipeError: one is no number.
+    """
+    for name, limit in limits.items():
+        number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+        if limit is not None and not (number and math.isfinite(limit)):
+            raise ArmRecipeError(f"{name}={limit!r} is no limit. Give a number, e.g. {name}=50, or leave it out.")

@@ -40,7 +40,7 @@ def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:
     artifacts = session.get_stage_artifacts()
     if StageType.TORCH_EXPORT in artifacts:
         return dict(artifacts[StageType.TORCH_EXPORT].data)
-    given = from_context(session, _GIVEN) or {}
+    given = from_context(session, _GIVEN) or session._model
     return {method: model for method, model in given.items() if isinstance(model, ExportedProgram)}
 
 

@@ -33,7 +33,7 @@ from .export_report import (
     PteParts,
     Refusal,
 )
-from .gates import Gate
+from .gates import Gate, check_limits
 from .kept import exported_programs, lowered_graphs, partition_verdicts
 from .lowering.calibrating import CalibrationSummary, calibration_summary
 from .lowering.keeping import Kept, kept
@@ -86,6 +86,11 @@ def report(
         ArmRecipeError: a gate has no meaning for the recipe.
         LoweringError: a delegate, compiled once more, came out different.
     """
+    check_limits(max_sram=max_sram, max_flash=max_flash, min_delegation=min_delegation)
+    if not isinstance(session, ExportSession):
+        raise ArmRecipeError(
+            f"report of {type(session).__name__}: give what arm_recipes.export or executorch's own export returned."
+        )
     programs = kept(session)
     row, options = next((each.recipe, each.options) for each in programs.values())
     program = session.get_executorch_program()

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from .calibration import InputSpec, specs_of
 from .catalog import BY_NAME, Family
 from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
-from .gates import Gate
+from .gates import Gate, check_limits
 from .labelled import LabelledData, is_label
 from .layers import STEPS, LayerTracer, captured
 from .lowering.checks import quantized as is_quantized
@@ -144,6 +144,7 @@ def verify(
         ModelError: the session is not of a recipe of arm_recipes, or not done.
         ToolError: the simulator asked for is not installed.
     """
+    check_limits(min_sqnr=min_sqnr, max_accuracy_drop=max_accuracy_drop)
     if isinstance(subject, ExportSession):
         extra = {"example_inputs": example_inputs, "calibration": calibration, **options}
         extra = {name: value for name, value in extra.items() if value is not None}

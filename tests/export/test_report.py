@@ -89,6 +89,13 @@ class TestWhatIsInIt:
         digests.append(report(export(model, U55, inputs), layers=False).methods[0].graph)
         assert digests[0] == digests[1] != digests[2]
 
+    def test_the_digest_of_a_given_program(self) -> None:
+        model, inputs = models.conv_net()
+        program = torch.export.export(model, inputs)
+        recipe = ExportRecipe.get_recipe(ArmRecipeType.TOSA_FP)
+        digests = [report(standard_export(program, [inputs], recipe)).methods[0].graph for _ in range(2)]
+        assert digests[0] == digests[1] != ""
+
     def test_the_parts_are_the_whole(self) -> None:
         session = _two()
         made = report(session, layers=False)
@@ -219,6 +226,15 @@ class TestRefusals:
         session = export(model, ArmRecipeType.TOSA_INT8, inputs)
         with pytest.raises(ArmRecipeError, match="max_sram=5: TOSA_INT8 is for no firmware whose memory could be told"):
             report(session, max_sram=5)
+
+    @pytest.mark.parametrize("limit", ["5", float("nan"), True])
+    def test_a_limit_that_is_none(self, limit: Any) -> None:
+        with pytest.raises(ArmRecipeError, match=r"max_flash=.* is no limit. Give a number, e.g. max_flash=50, or"):
+            report(_two(), max_flash=limit)
+
+    def test_no_session(self) -> None:
+        with pytest.raises(ArmRecipeError, match="report of int: give what arm_recipes.export or"):
+            report(5)
 
     def test_nothing_is_known_of_the_peak(self) -> None:
         model, inputs = models.conv_net()
