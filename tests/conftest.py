@@ -4,7 +4,8 @@ would be skipped for want of a thing that is in the environment variable ARM_REC
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import warnings
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -36,3 +37,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{report.longrepr}, and ARM_RECIPES_REQUIRE asks for it"
     return report
+
+
+@pytest.fixture
+def one_sample_is_enough() -> Iterator[None]:
+    """Mutes the warning of a model that is calibrated on its example inputs only, as most are in tests."""
+    from arm_recipes import CalibrationWarning  # which imports torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        yield

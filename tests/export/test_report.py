@@ -9,8 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from torch import Tensor, nn
 from arm_recipes import (
     ArmRecipeError,
     ArmRecipeType,
-    CalibrationWarning,
     LoweringError,
     ModelError,
     calibration_summary,
@@ -40,11 +37,7 @@ U85 = ArmRecipeType.ETHOSU_U85_INT8
 M55 = ArmRecipeType.CORTEX_M55_INT8
 
 
-@pytest.fixture(autouse=True)
-def _one_sample_is_enough_here() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
 class Two(nn.Module):

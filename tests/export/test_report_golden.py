@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arm_recipes import ArmRecipeType, CalibrationWarning, catalog, export, report
+from arm_recipes import ArmRecipeType, catalog, export, report
 from tests import models
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,14 +30,15 @@ def _without_versions_and_digests(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
+
+
 @pytest.mark.parametrize("recipe", catalog.RECIPES, ids=lambda recipe: recipe.name)
 def test_the_report(recipe: catalog.Recipe) -> None:
     found = {}
     for make in MODELS:
         model, inputs = make()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CalibrationWarning)
-            made = report(export(model, ArmRecipeType[recipe.name], inputs))
+        made = report(export(model, ArmRecipeType[recipe.name], inputs))
         found[make.__name__] = _without_versions_and_digests(made.to_dict())
     file = GOLDEN / f"{recipe.name}.json"
     if os.environ.get("ARM_RECIPES_WRITE_GOLDEN"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,7 @@ U65 = ArmRecipeType.ETHOSU_U65_INT8
 U85 = ArmRecipeType.ETHOSU_U85_INT8
 
 
-@pytest.fixture(autouse=True)
-def _one_sample_is_enough_here() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
 class TwoSubgraphs(nn.Module):

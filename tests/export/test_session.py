@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,7 @@ TOSA_INT8 = ArmRecipeType.TOSA_INT8
 TOSA_FP = ArmRecipeType.TOSA_FP
 
 
-@pytest.fixture(autouse=True)
-def _one_sample_is_enough_here() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
 def _standard(example: models.Example, recipe: Any = U55, samples: list[Any] | None = None) -> bytes:

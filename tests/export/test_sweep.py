@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,7 @@ U65 = ArmRecipeType.ETHOSU_U65_INT8
 U85 = ArmRecipeType.ETHOSU_U85_INT8
 
 
-@pytest.fixture(autouse=True)
-def _one_sample_is_enough_here() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
 class Inline(Executor):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -21,11 +20,7 @@ distributed = pytest.importorskip("distributed")
 _POINTS: dict[str, Any] = {"macs": [64, 128, 256], "system_config": "Ethos_U55_High_End_Embedded", "optimise": "Size"}
 
 
-@pytest.fixture(autouse=True)
-def _one_sample_is_enough_here() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
 @pytest.fixture
