@@ -18,11 +18,11 @@ from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
 from . import options as declarations
+from .advice import advice
 from .catalog import Family, Recipe
 from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError
 from .export_report import (
-    Advice,
     BorderStep,
     Call,
     Count,
@@ -37,7 +37,7 @@ from .gates import Gate, check_limits
 from .kept import exported_programs, lowered_graphs, partition_verdicts
 from .lowering.calibrating import CalibrationSummary, calibration_summary
 from .lowering.keeping import Kept, kept
-from .nodes import is_operator, module_path, operator_name, where
+from .nodes import is_operator, module_path, operator_name, quantizes, where
 from .options import EthosUOptions, Options
 from .partitioning import Verdicts
 from .runtime_memory import pools
@@ -47,13 +47,6 @@ from .vela_layers import Layer, layers_of
 from .vela_run import blocks, compile_graph
 
 _PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
-
-
-# Of the multiply-accumulates that the NPU could do: less is worth a word.
-_LOW_UTILISATION = 0.1
-
-# Vela's print-out has two decimals.
-_KIB_OF_ROUNDING = 0.01
 
 
 def report(
@@ -148,7 +141,7 @@ def report(
         methods=methods,
         vela_estimates=estimates,
         layers=estimated,
-        advice=tuple(_advice(methods, estimates, estimated, options)),
+        advice=advice(methods, estimates, estimated, options),
         gates=tuple(gates),
     )
 
@@ -252,7 +245,7 @@ def _refusals(graph: GraphModule, verdicts: Verdicts | None, delegates: bool) ->
 
 
 def _between(graph: Graph) -> Iterator[Node]:
-    """Operators that need what a delegate gives, and give what a delegate needs."""
+    """Operators that need what a delegate gives, and give what a delegate needs, but for conversions."""
     delegates = [node for node in graph.nodes if node.op == "call_function" and "call_delegate" in str(node.target)]
     after: set[Node] = set()
     for node in graph.nodes:
@@ -262,7 +255,8 @@ def _between(graph: Graph) -> Iterator[Node]:
     for node in reversed(graph.nodes):
         if any(each in before or each in delegates for each in node.users):
             before.add(node)
-    yield from (node for node in graph.nodes if is_operator(node) and node in after and node in before)
+    between = after & before
+    yield from (node for node in graph.nodes if node in between and is_operator(node) and not quantizes(node))
 
 
 def _calls(plan: ExecutionPlan, program: Program, graph: Graph) -> Iterator[Call]:
@@ -465,92 +459,3 @@ class _Gates:
 
 def _most(figure: float, limit: float) -> tuple[float, bool]:
     return figure, figure <= limit
-
-
-# advice
-
-
-def _advice(
-    methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
-) -> list[Advice]:
-    found = [*_of_layers(methods, estimates, layers, options), *_of_methods(methods)]
-    return sorted(found, key=lambda advice: -(advice.cycles or 0))
-
-
-def _of_layers(
-    methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
-) -> Iterator[Advice]:
-    total = sum(each.cycles for each in estimates)
-    if not layers or not total or not isinstance(options, EthosUOptions):
-        return
-    transposes = [layer for layer in layers if layer.operator == "Transpose" and layer.cycles]
-    if transposes:
-        cycles = sum(layer.cycles for layer in transposes)
-        at_border = sum(step.cycles or 0 for method in methods for step in method.border if step.kind == "transpose")
-        told = f", {at_border / total:.1%} at the border of delegates" if at_border else ""
-        hint = " io_layout='channels_last' saves those of rank-4 inputs." if at_border and not options.io_layout else ""
-        yield Advice(
-            "transposes",
-            f"Layout transposes, {len(transposes)} of them: {cycles / total:.1%} of the cycles{told}.{hint}",
-            _parts_of_model(transposes),
-            cycles,
-        )
-    low = [layer for layer in layers if layer.macs and layer.cycles and layer.utilisation < _LOW_UTILISATION]
-    low = [layer for layer in low if layer.operator != "Transpose"]
-    if low:
-        cycles = sum(layer.cycles for layer in low)
-        bounds = Counter(layer.bound for layer in low)
-        by = ", ".join(f"{times} by {bound}" for bound, times in bounds.most_common())
-        yield Advice(
-            "utilisation",
-            f"Layers that use less than {_LOW_UTILISATION:.0%} of the MACs, {len(low)} of them: {cycles / total:.1%} "
-            f"of the cycles (bound {by}). An NPU of fewer MACs may be as fast there.",
-            _parts_of_model(low),
-            cycles,
-        )
-    peak = max(each.memory_kib.get("SRAM", 0.0) for each in estimates)
-    delegates = [delegate for method in methods for delegate in method.delegates]
-    # Otherwise the arena is elsewhere, and SRAM but a cache of it.
-    if any(abs(each.scratch_bytes / 1024 - peak) < _KIB_OF_ROUNDING for each in delegates if each.scratch_bytes):
-        most = max(layer.staging_bytes for layer in layers)
-        at_peak = [layer for layer in layers if layer.staging_bytes == most]
-        below = max((layer.staging_bytes for layer in layers if layer.staging_bytes < most), default=0) / 1024
-        hint = "" if options.optimise == "Size" else " optimise='Size' schedules for less."
-        yield Advice(
-            "peak_sram",
-            f"Peak SRAM is {peak:,.1f} KiB ({options.memory_mode}). Layers that reach it: {len(at_peak)} of "
-            f"{len(layers)}; all others need at most {below:,.1f} KiB.{hint}",
-            _parts_of_model(at_peak),
-            None,
-        )
-
-
-def _of_methods(methods: Sequence[MethodReport]) -> Iterator[Advice]:
-    between = [each for method in methods for each in method.between]
-    if between:
-        yield Advice(
-            "between_delegates",
-            f"Operators between two delegates: {len(between)}. Data leaves the delegate and comes back. Replace "
-            "them by what the delegate takes; the report says why they were refused.",
-            tuple(dict.fromkeys(between)),
-            None,
-        )
-    for method in methods:
-        if method.delegates or not method.calls:
-            continue
-        needs = [call.input_bytes + call.output_bytes + call.scratch_bytes for call in method.calls]
-        heavy = [call for call, needed in zip(method.calls, needs) if needed == max(needs)]
-        yield Advice(
-            "peak_memory",
-            f"Of the {sum(method.planned_bytes):,} bytes planned for activations, {max(needs):,} are what one kernel "
-            "needs for its inputs, outputs and scratch. No plan can do with less.",
-            tuple(dict.fromkeys(call.module or call.operator for call in heavy)),
-            None,
-        )
-
-
-def _parts_of_model(layers: Sequence[Layer]) -> tuple[str, ...]:
-    cycles: Counter[str] = Counter()
-    for layer in layers:
-        cycles[layer.where] += layer.cycles
-    return tuple(name for name, _ in cycles.most_common())

@@ -24,7 +24,7 @@ def _loaded_by(statement: str) -> list[str]:
         "from arm_recipes import OptionError",
         "import arm_recipes.catalog, arm_recipes.errors, arm_recipes.vela",
         "import arm_recipes.options, arm_recipes.cmsis_nn",
-        "import arm_recipes.export_report, arm_recipes.report_text, arm_recipes.pages",
+        "import arm_recipes.advice, arm_recipes.export_report, arm_recipes.report_text, arm_recipes.pages",
         "import arm_recipes.sweep_result, arm_recipes.vela_run; arm_recipes.vela_run.start_worker()",
     ],
 )
