@@ -212,6 +212,8 @@ class ExportReport:
         pte_bytes: size of the .pte.
         pte_sha256: its digest.
         parts: what the bytes of the .pte are.
+        delegation: the share of operators that are delegated, or for Cortex-M of kernels that are CMSIS-NN's, in
+            percent. Quantize, dequantize and layout steps don't count.
         methods: in the program's order, without those that only return a constant.
         vela_estimates: Vela's estimates, one for each subgraph that it compiled. None was measured on hardware.
         layers: of those subgraphs, likewise estimated; empty where they were not asked for.
@@ -226,6 +228,7 @@ class ExportReport:
     pte_bytes: int
     pte_sha256: str
     parts: PteParts
+    delegation: float
     methods: tuple[MethodReport, ...]
     vela_estimates: tuple[Estimate, ...]
     layers: tuple[Layer, ...]

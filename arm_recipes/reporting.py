@@ -118,7 +118,8 @@ def report(
         for plan in program.execution_plan
         if plan.name in modules
     )
-    asked = _Gates(row, methods, estimates)
+    delegation = _delegation(row, methods)
+    asked = _Gates(row, methods, estimates, delegation)
     gates: list[Gate] = []
     if max_sram is not None:
         gates.append(asked.max_sram(max_sram))
@@ -138,6 +139,7 @@ def report(
         pte_bytes=len(pte),
         pte_sha256=hashlib.sha256(pte).hexdigest(),
         parts=_parts(program, methods, len(pte)),
+        delegation=delegation,
         methods=methods,
         vela_estimates=estimates,
         layers=estimated,
@@ -397,11 +399,29 @@ def _parts(program: Program, methods: Sequence[MethodReport], pte_bytes: int) ->
 # gates
 
 
+def _delegation(row: Recipe, methods: Sequence[MethodReport]) -> float:
+    """See `ExportReport.delegation`."""
+    inside = outside = 0
+    for method in methods:
+        if row.family is Family.CORTEX_M:
+            for kernel in method.kernels:
+                if "quantize_per_" not in kernel.operator and "_clone_dim_order" not in kernel.operator:
+                    own = kernel.operator.startswith("cortex_m::")
+                    inside, outside = inside + own * kernel.count, outside + (not own) * kernel.count
+        else:
+            inside += sum(each.count for each in method.delegated if "quantize_per_" not in each.operator)
+            outside += sum(each.count for each in method.not_delegated if "quantize_per_" not in each.operator)
+    return 100.0 * inside / (inside + outside) if inside + outside else 100.0
+
+
 class _Gates:
-    def __init__(self, row: Recipe, methods: Sequence[MethodReport], estimates: Sequence[Estimate]) -> None:
+    def __init__(
+        self, row: Recipe, methods: Sequence[MethodReport], estimates: Sequence[Estimate], delegation: float
+    ) -> None:
         self._row = row
         self._methods = methods
         self._estimates = estimates
+        self._delegation = delegation
 
     def max_sram(self, limit: float) -> Gate:
         if not self._row.family.has_firmware:
@@ -429,27 +449,12 @@ class _Gates:
             what = f"Vela's peak of SRAM, {what}"
         return Gate("max_sram", f"RAM in KiB ({what}), at most", limit, *_most(needed / 1024, limit))
 
-    def delegation(self) -> float:
-        """The share of operators that are delegated, or of kernels that are CMSIS-NN's, in percent."""
-        inside: Counter[str] = Counter()
-        for method in self._methods:
-            for found in method.delegated:
-                inside["in"] += 0 if "quantize_per_" in found.operator else found.count
-            for each in method.not_delegated:
-                inside["out"] += 0 if "quantize_per_" in each.operator else each.count
-            if self._row.family is Family.CORTEX_M:
-                for kernel in method.kernels:
-                    if "quantize_per_" not in kernel.operator and "_clone_dim_order" not in kernel.operator:
-                        inside["in" if kernel.operator.startswith("cortex_m::") else "out"] += kernel.count
-        total = inside.total()
-        return 100.0 * inside["in"] / total if total else 100.0
-
     def min_delegation(self, limit: float) -> Gate:
-        share = self.delegation()
+        share = self._delegation
         return Gate("min_delegation", f"{self._delegated} in percent, at least", limit, share, share >= limit)
 
     def require_full_delegation(self) -> Gate:
-        share = self.delegation()
+        share = self._delegation
         return Gate("require_full_delegation", f"{self._delegated} in percent, at least", 100.0, share, share == 100.0)
 
     @property

@@ -72,6 +72,7 @@ _REPORT = ExportReport(
     pte_bytes=1000,
     pte_sha256="abc",
     parts=PteParts(500, 300, 0, 200),
+    delegation=200 / 3,
     methods=(
         MethodReport(
             name="forward",
@@ -165,7 +166,7 @@ class TestInABrowser:
         shown = _after("", tmp_path, _REPORT)
         assert "<title>net</title>" in shown  # what is in the names did not run
         assert "<b>1,000</b><span>bytes of .pte</span>" in shown
-        assert "<b>2 of 3</b><span>operators delegated</span>" in shown
+        assert "<b>66.67 %</b><span>of operators delegated</span>" in shown
         assert '<span class="failed">failed: </span>size in KiB, at most 0.5: 0.98' in shown
         assert "Little is used." in shown
         widths = re.findall(r'style="background: [^"]*width: ([\d.]+)%', shown)
