@@ -138,7 +138,7 @@ def report(
         versions=_versions(),
         pte_bytes=len(pte),
         pte_sha256=hashlib.sha256(pte).hexdigest(),
-        parts=_parts(program, methods, len(pte)),
+        parts=_parts(program, len(pte)),
         delegation=delegation,
         methods=methods,
         vela_estimates=estimates,
@@ -181,7 +181,7 @@ def _method(
     inside = Counter(
         operator_name(node) for module in modules for node in module.original_module.graph.nodes if is_operator(node)
     )
-    calls = tuple(_calls(plan, program, lowered.graph))
+    calls = tuple(_calls(plan, lowered.graph))
     return MethodReport(
         name=plan.name,
         graph=digest,
@@ -261,7 +261,7 @@ def _between(graph: Graph) -> Iterator[Node]:
     yield from (node for node in graph.nodes if node in between and is_operator(node) and not quantizes(node))
 
 
-def _calls(plan: ExecutionPlan, program: Program, graph: Graph) -> Iterator[Call]:
+def _calls(plan: ExecutionPlan, graph: Graph) -> Iterator[Call]:
     # Calls follow the graph's order. Not every node becomes a call, and memory planning may add calls of its own.
     left = [node for node in graph.nodes if is_operator(node)]
     for chain in plan.chains:
@@ -381,7 +381,7 @@ def _transposes(layers: Sequence[Layer], border: frozenset[str]) -> Iterator[Bor
             cycles = 0
 
 
-def _parts(program: Program, methods: Sequence[MethodReport], pte_bytes: int) -> PteParts:
+def _parts(program: Program, pte_bytes: int) -> PteParts:
     held = {delegate.data for delegate in program.backend_delegate_data}
     streams = [blocks(data) for data in held if data.startswith(b"vela_bin_stream")]
     constants = sum(len(buffer.storage) for buffer in program.constant_buffer)
