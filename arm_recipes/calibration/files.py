@@ -261,7 +261,7 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user's home
         raise CalibrationError(
             f"{given}: it can't be reached ({getattr(error, 'strerror', None) or error}). Give the path of a file or a "
-            "folder of calibration data."
+            "folder of data."
         ) from error
     if is_file:
         if root.suffix.lower() not in READERS:
@@ -296,7 +296,7 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
             if others
             else "is empty"
         )
-        raise CalibrationError(f"{given}: the folder {what}, so there is nothing to calibrate with. {_SUPPORTED}")
+        raise CalibrationError(f"{given}: the folder {what}, so there are no samples. {_SUPPORTED}")
     description = (
         f"folder {given} ({counted(found, 'file')})"
         if len(names) == found
@@ -315,7 +315,7 @@ def _missing(given: str, root: Path) -> str:
     except OSError:
         near = None
     hint = f"Did you mean {str(root.with_name(near))!r}? " if near else ""
-    return f"{given}: no such file or folder. {hint}Give the path of a file or a folder of calibration data."
+    return f"{given}: no such file or folder. {hint}Give the path of a file or a folder of data."
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -133,7 +133,7 @@ def fit(
     if counts[0] == 0:
         raise CalibrationError(
             f"{where}: it holds no sample: {_input(0, specs[0])} has shape {shape_text(tensors[0].shape)}; the model "
-            f"takes {specs[0].shape_text}. Take it out of the calibration data."
+            f"takes {specs[0].shape_text}. Take it out of the data."
         )
     return tuple(tensors), counts[0]
 
@@ -165,7 +165,7 @@ def check_values(sample: Sequence[torch.Tensor], specs: Sequence[InputSpec], whe
             raise CalibrationError(
                 f"{where}: {_input(index, spec)} has {nans} NaN and {infinities} infinite values among "
                 f"{tensor.numel()} (shape {shape_text(tensor.shape)}). One such value spoils the quantization of the "
-                "whole model: repair this sample, or take it out of the calibration data."
+                "whole model: repair this sample, or take it out of the data."
             )
 
 

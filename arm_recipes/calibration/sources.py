@@ -219,9 +219,7 @@ def source_of(source: Any, settings: Settings) -> Source:
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
         if not path:
-            raise CalibrationError(
-                "calibration='': it is an empty path. Give the path of a file or a folder of calibration data."
-            )
+            raise CalibrationError("'' is an empty path. Give the path of a file or a folder of data.")
         return FileSource(find_files(path, settings.max_samples, settings.seed))
     kind = type(source).__name__
     if isinstance(source, (torch.Tensor, np.ndarray, Mapping)):
@@ -230,9 +228,7 @@ def source_of(source: Any, settings: Settings) -> Source:
         return _OneShot(source, f"{described(source)} (kept in memory)")
     if _is_indexed(source):
         if len(source) == 0:
-            raise CalibrationError(
-                f"calibration: the {kind} is empty, so there is nothing to calibrate with. Give at least one sample."
-            )
+            raise CalibrationError(f"The {kind} is empty, so there are no samples. Give at least one.")
         description = f"{described(source)} of {len(source)}"
         if len(source) > settings.max_samples:
             description += f" ({settings.max_samples} used, seed {settings.seed})"
@@ -244,7 +240,7 @@ def source_of(source: Any, settings: Settings) -> Source:
         _refuse_arguments(source, name)
         return _Iterable(partial(_made, source, name), f"function {name}")
     raise CalibrationError(
-        f"calibration={source!r}: {described(source)} is no calibration data. Allowed: the path of a file or "
+        f"{source!r}: {described(source)} is no data to go through. Allowed: the path of a file or "
         "folder, a list of samples, an iterable such as a DataLoader or a generator, a function that gives one, "
         "CalibrationData."
     )

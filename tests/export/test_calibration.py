@@ -480,9 +480,7 @@ class TestFolder:
     def test_empty(self, name: str | None, tmp_path: Path) -> None:
         if name is not None:
             (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
-        assert f"{tmp_path}: the folder is empty, so there is nothing to calibrate with. Supported: .pt," in refusal(
-            tmp_path
-        )
+        assert f"{tmp_path}: the folder is empty, so there are no samples. Supported: .pt," in refusal(tmp_path)
 
     def test_unsupported_files_are_counted_and_named(self, tmp_path: Path) -> None:
         fill(tmp_path, 2)
@@ -741,7 +739,7 @@ class TestIterables:
         "source", [None, 3, b"folder", 2.5, object(), torch.nn.ReLU(), torch.nn.Sequential(torch.nn.ReLU())]
     )
     def test_no_source(self, source: object) -> None:
-        assert "is no calibration data. Allowed: the path of a file or folder, a list of samples" in refusal(source)
+        assert "is no data to go through. Allowed: the path of a file or folder, a list of samples" in refusal(source)
 
     @pytest.mark.parametrize("item", ["a.npy", 3, None, object(), [1, 2], np.array(["a"])])
     def test_no_sample(self, item: object) -> None:
