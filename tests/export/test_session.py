@@ -304,7 +304,7 @@ class TestCalibration:
     @pytest.mark.parametrize(
         ("calibration", "message"),
         [
-            ([], "the list is empty"),
+            ([], "The list is empty, so there are no samples"),
             ([(torch.zeros(1, 3, 8, 9),)], r"1, 3, 8, 9.*1, 3, 8, 8"),
             ([(torch.zeros(1, 3, 8, 8), torch.zeros(1))], "2"),
             ([(torch.zeros(1, 3, 8, 8, dtype=torch.float64),)], "float64"),
