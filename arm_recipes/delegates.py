@@ -81,7 +81,8 @@ _Operator = tuple[int, list[str], list[str], str]
 
 def _operators(graph: bytes) -> Iterator[_Operator]:
     """Kind, inputs, outputs and origin of each operator, in the graph's order."""
-    for operator in (block.Operators(index) for block in _blocks(graph) for index in range(block.OperatorsLength())):
+    blocks = basic_blocks(graph)
+    for operator in (block.Operators(index) for block in blocks for index in range(block.OperatorsLength())):
         location = operator.Location()
         yield (
             operator.Op(),
@@ -91,7 +92,7 @@ def _operators(graph: bytes) -> Iterator[_Operator]:
         )
 
 
-def _blocks(graph: bytes) -> Iterator[Any]:
+def basic_blocks(graph: bytes) -> Iterator[Any]:
     """The graph's own first, then those of branches and loops."""
     root = Flatbuffer.GetRootAs(graph, 0)
     for region in map(root.Regions, range(root.RegionsLength())):
@@ -109,7 +110,7 @@ def _origin(told: dict[str, Any]) -> Origin:
 
 
 def _border(graph: bytes, operators: list[_Operator]) -> frozenset[str]:
-    block = next(_blocks(graph))
+    block = next(basic_blocks(graph))
     moved = {block.Inputs(index).decode() for index in range(block.InputsLength())}
     found: set[str] = set()
     for kind, inputs, outputs, _ in operators:

@@ -14,7 +14,6 @@ from typing import Any
 import flatbuffers.number_types
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from tosa.Op import Op
-from tosa.TosaGraph import TosaGraph
 
 from arm_recipes import delegates
 from arm_recipes.errors import SimulationError
@@ -60,7 +59,7 @@ def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
         The flatbuffer, the names of its outputs (the graph's own come first), and the tensors in the order in which
         they are computed.
     """
-    block = _block(graph)
+    block = next(delegates.basic_blocks(graph))
     names = [block.Outputs(index).decode() for index in range(block.OutputsLength())]
     produced = []
     for operator in map(block.Operators, range(block.OperatorsLength())):
@@ -68,10 +67,6 @@ def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
             produced.append(Produced(operator.Outputs(0).decode(), operator.Op() not in delegates.MOVES))
     names += [tensor.name for tensor in produced if tensor.name not in names]
     return _with_outputs(graph, block, names), names, produced
-
-
-def _block(graph: bytes) -> Any:
-    return TosaGraph.GetRootAs(graph, 0).Regions(0).Blocks(0)
 
 
 def _with_outputs(graph: bytes, block: Any, names: list[str]) -> bytes:
