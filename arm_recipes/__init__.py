@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .lowering.quantized_io import quantized_io
     from .provider import ArmRecipeProvider, register
     from .quantization import quantization_report
-    from .recipe_types import ArmRecipeType
+    from .recipes.types import ArmRecipeType
     from .reporting import report
     from .retargeting import retarget
     from .session import export, vela_estimates

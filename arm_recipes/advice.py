@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from arm_recipes.recipes.options import EthosUOptions, Options
+
 from .export_report import Advice, MethodReport
-from .options import EthosUOptions, Options
 from .vela import Estimate
 from .vela_layers import Layer
 

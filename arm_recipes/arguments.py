@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import catalog, options
+from arm_recipes.recipes.names import find_recipe, typed
+
 from .errors import ArmRecipeError
-from .names import find_recipe, typed
+from .recipes import catalog, options
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]  # generic for type checkers, but not in every version of click

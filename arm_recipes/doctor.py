@@ -24,8 +24,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from .catalog import RECIPES, Family, Recipe
-from .names import typed
+from arm_recipes.recipes.catalog import RECIPES, Family, Recipe
+from arm_recipes.recipes.names import typed
+
 from .simulators.boards import BOARDS, INSTALL, RUNNER
 
 OK = "ok"

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
+
 from .calibration.files import READERS, is_image, read
 from .errors import ArmRecipeError, ModelError, nearest, spell
-from .names import UPSTREAM_MODEL, split_model
 
 Model = nn.Module | ExportedProgram
 

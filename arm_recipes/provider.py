@@ -7,8 +7,9 @@ from typing import Any
 
 from executorch.export import BackendRecipeProvider, ExportRecipe, RecipeType, recipe_registry
 
-from . import catalog, lowering, options
-from .recipe_types import BACKEND_NAME, ArmRecipeType
+from . import lowering
+from .recipes import catalog, options
+from .recipes.types import BACKEND_NAME, ArmRecipeType
 
 
 class ArmRecipeProvider(BackendRecipeProvider):

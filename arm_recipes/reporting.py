@@ -17,9 +17,10 @@ from executorch.exir.tensor import get_scalar_type
 from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
-from . import options as declarations
+from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.recipes.options import EthosUOptions, Options
+
 from .advice import advice
-from .catalog import Family, Recipe
 from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError
 from .export_report import (
@@ -38,8 +39,8 @@ from .kept import exported_programs, lowered_graphs, partition_verdicts
 from .lowering.calibrating import CalibrationSummary, calibration_summary
 from .lowering.keeping import Kept, kept
 from .nodes import is_operator, module_path, operator_name, quantizes, where
-from .options import EthosUOptions, Options
 from .partitioning import Verdicts
+from .recipes import options as declarations
 from .runtime_memory import pools
 from .session import vela_estimates
 from .vela import Estimate, parse_estimates

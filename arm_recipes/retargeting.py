@@ -16,15 +16,16 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.schema import BackendDelegateDataReference, BackendDelegateInlineData, DataLocation, Program
 from executorch.export import ExportSession, StageType
 
-from . import catalog, options
-from .catalog import Family, Recipe
+from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.recipes.options import EthosUOptions
+from arm_recipes.recipes.types import ArmRecipeType
+
 from .delegates import tosa_graph
 from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError, OptionError
 from .kept import from_context, lowered_graphs
 from .lowering.ethos_u import compile_spec
-from .options import EthosUOptions
-from .recipe_types import ArmRecipeType
+from .recipes import catalog, options
 from .vela import Estimate, parse_estimates
 from .vela_run import VelaFailure, compile_graph
 

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
+from arm_recipes.recipes.types import ArmRecipeType
+
 from . import partitioning, vela
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
@@ -27,7 +29,6 @@ from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
 from .provider import register
-from .recipe_types import ArmRecipeType
 
 Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]

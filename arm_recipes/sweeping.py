@@ -20,14 +20,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import catalog, options, vela
+from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.recipes.options import EthosUOptions
+from arm_recipes.recipes.types import ArmRecipeType
+
+from . import vela
 from .calibration import load_calibration
-from .catalog import Family, Recipe
 from .errors import ArmRecipeError, LoweringError, OptionError, spell
 from .lowering.ethos_u import compile_spec
-from .options import EthosUOptions
 from .progress import shown
-from .recipe_types import ArmRecipeType
+from .recipes import catalog, options
 from .retargeting import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
 from .session import export
 from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto

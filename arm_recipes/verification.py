@@ -18,8 +18,10 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
+from arm_recipes.recipes.catalog import BY_NAME, Family
+from arm_recipes.recipes.types import ArmRecipeType
+
 from .calibration import InputSpec, specs_of
-from .catalog import BY_NAME, Family
 from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
 from .gates import Gate, check_limits
 from .labelled import LabelledData, is_label
@@ -29,7 +31,6 @@ from .lowering.keeping import Kept, kept
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
 from .progress import shown
-from .recipe_types import ArmRecipeType
 from .session import Model, carried, export, load_program, specs_for
 from .simulators.base import Simulator
 from .simulators.choice import check_simulator

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import click
 
-from arm_recipes import catalog, cli, options
-from arm_recipes.catalog import Family, Recipe
+from arm_recipes import cli
+from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes.catalog import Family, Recipe
 
 ROOT = Path(__file__).parents[1]
 _BEGIN = "<!-- made by docs/generate.py -->"
@@ -49,7 +50,7 @@ def _option_rows(recipe: Recipe) -> Iterator[str]:
 
 def recipes_page() -> str:
     """docs/recipes.md: every recipe, and its options where they differ from those of the recipe before."""
-    lines = ["# Recipes", "", "Made by `python docs/generate.py` from `arm_recipes/catalog.py` and `options.py`.", ""]
+    lines = ["# Recipes", "", "Made by `python docs/generate.py` from `arm_recipes/recipes/`.", ""]
     lines += [*_recipe_table(), ""]
     lines += [
         "A recipe's value, and so the name of the `ExportRecipe`, is `arm_` and its name in small letters.",
@@ -159,7 +160,7 @@ def readme() -> str:
 
 
 def stub() -> str:
-    """arm_recipes/recipe_types.pyi: the enum's members, for editors and type checkers."""
+    """arm_recipes/recipes/types.pyi: the enum's members, for editors and type checkers."""
     lines = [
         "# Made by `python docs/generate.py` from catalog.py.",
         "from enum import Enum",
@@ -181,7 +182,7 @@ MADE = {
     "docs/recipes.md": recipes_page,
     "docs/cli.md": cli_page,
     "README.md": readme,
-    "arm_recipes/recipe_types.pyi": stub,
+    "arm_recipes/recipes/types.pyi": stub,
 }
 
 

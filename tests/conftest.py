@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from arm_recipes import catalog
+from arm_recipes.recipes import catalog
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported. Workers with all cores each wait for one another: up to ten times as long.

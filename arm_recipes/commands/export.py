@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes import catalog, options
 from arm_recipes.arguments import ReportFile
 from arm_recipes.chatter import chatter, status, writing
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.names import short_name
 from arm_recipes.printing import print_json, print_report, terminal_width
+from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes.names import short_name
 
 from .shared import (
     JSON,
@@ -160,7 +160,7 @@ def _export(
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
         from arm_recipes import artifacts, partitioning, provider, quantization, reporting
-        from arm_recipes.recipe_types import ArmRecipeType
+        from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.session import export
 
         provider.register()

@@ -6,9 +6,10 @@ import textwrap
 
 import click
 
-from arm_recipes import catalog, doctor, options
-from arm_recipes.names import typed
+from arm_recipes import doctor
 from arm_recipes.printing import plain, print_json, print_table, spelled, terminal_width
+from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes.names import typed
 
 from .shared import JSON, RECIPE
 

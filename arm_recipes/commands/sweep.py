@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes import catalog
 from arm_recipes.arguments import KeyValue, Several
 from arm_recipes.chatter import chatter, complain, status, writing
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.names import short_name, typed
 from arm_recipes.printing import print_sweep
+from arm_recipes.recipes import catalog
+from arm_recipes.recipes.names import short_name, typed
 
 from .shared import (
     JSON,
@@ -149,7 +149,7 @@ def _sweep(
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         from arm_recipes import partitioning
         from arm_recipes.clusters import dask_executor
-        from arm_recipes.recipe_types import ArmRecipeType
+        from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.sweeping import sweep
 
     with contextlib.ExitStack() as stack:

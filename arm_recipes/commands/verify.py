@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes import catalog, options
 from arm_recipes.chatter import chatter, complain, status
 from arm_recipes.printing import terminal_width
+from arm_recipes.recipes import catalog, options
 from arm_recipes.simulators.choice import FAMILIES, check_simulator
 
 from .shared import (
@@ -110,7 +110,7 @@ def _verify(
 ) -> VerifyReport:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         from arm_recipes import partitioning
-        from arm_recipes.recipe_types import ArmRecipeType
+        from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.session import carried
         from arm_recipes.verification import verify
 

@@ -6,8 +6,8 @@ import importlib
 
 from executorch.export import ExportRecipe
 
-from arm_recipes.catalog import Recipe
-from arm_recipes.options import Options
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.options import Options
 
 
 def build(recipe: Recipe, options: Options) -> ExportRecipe:

@@ -17,8 +17,8 @@ from executorch.export import ExportRecipe, LoweringRecipe
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from arm_recipes.catalog import Precision, Recipe
-from arm_recipes.options import DelegatedOptions
+from arm_recipes.recipes.catalog import Precision, Recipe
+from arm_recipes.recipes.options import DelegatedOptions
 
 from .checks import DelegationCheck, ProgramCheck
 from .keeping import Keep

@@ -6,8 +6,8 @@ from executorch.backends.arm.ethosu import EthosUCompileSpec
 from executorch.export import ExportRecipe
 
 from arm_recipes import vela
-from arm_recipes.catalog import Recipe
-from arm_recipes.options import EthosUOptions
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.options import EthosUOptions
 
 from .delegated import delegated, settle_pass_pipeline
 

@@ -15,9 +15,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature
 from torch.fx import Graph
 
-from arm_recipes.catalog import Recipe
 from arm_recipes.errors import ModelError
-from arm_recipes.options import Options
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.options import Options
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from torch.fx.node import Argument
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
-from arm_recipes.catalog import Recipe
 from arm_recipes.errors import LoweringError, ModelError
 from arm_recipes.nodes import calls, where
+from arm_recipes.recipes.catalog import Recipe
 
 from .checks import dynamic_dimensions, refuse_dynamic
 

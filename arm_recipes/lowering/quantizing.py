@@ -9,9 +9,9 @@ from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.calibration import load_calibration
-from arm_recipes.catalog import Recipe
-from arm_recipes.options import Options
 from arm_recipes.quantization import QuantizationRecorder
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.options import Options
 
 from .calibrating import CalibrationWatch, watched_by
 from .checks import CapturedModelCheck

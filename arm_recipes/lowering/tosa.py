@@ -5,8 +5,8 @@ from __future__ import annotations
 from executorch.backends.arm.tosa.compile_spec import TosaCompileSpec
 from executorch.export import ExportRecipe
 
-from arm_recipes.catalog import TOSA_PROFILES, Recipe
-from arm_recipes.options import TosaOptions
+from arm_recipes.recipes.catalog import TOSA_PROFILES, Recipe
+from arm_recipes.recipes.options import TosaOptions
 
 from .delegated import delegated
 

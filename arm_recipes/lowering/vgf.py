@@ -10,9 +10,9 @@ from executorch.backends.arm.vgf import VgfCompileSpec
 from executorch.backends.arm.vgf.model_converter import MODEL_CONVERTER_BINARY, find_model_converter_binary
 from executorch.export import ExportRecipe
 
-from arm_recipes.catalog import TOSA_PROFILES, Recipe
 from arm_recipes.errors import ToolError
-from arm_recipes.options import VgfOptions
+from arm_recipes.recipes.catalog import TOSA_PROFILES, Recipe
+from arm_recipes.recipes.options import VgfOptions
 
 from .delegated import delegated
 

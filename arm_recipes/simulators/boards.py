@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from arm_recipes.catalog import Recipe
 from arm_recipes.errors import ToolError
+from arm_recipes.recipes.catalog import Recipe
 
 RUNNER = "ARM_RECIPES_FVP_RUNNER"
 INSTALL = (

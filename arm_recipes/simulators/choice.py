@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from arm_recipes.catalog import Family, Recipe
 from arm_recipes.errors import ArmRecipeError, nearest
+from arm_recipes.recipes.catalog import Family, Recipe
 
 from .boards import find_board
 

@@ -15,8 +15,8 @@ from executorch.backends.arm.constants import NHWC_ORDER, NNHWC_ORDER
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from torch import Tensor
 
-from arm_recipes.catalog import Family
 from arm_recipes.lowering.keeping import Kept
+from arm_recipes.recipes.catalog import Family
 
 from .base import Delegate, Traced
 from .process import running

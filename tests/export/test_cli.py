@@ -18,18 +18,9 @@ from executorch.devtools.etrecord import parse_etrecord
 from executorch.export import ExportRecipe
 from executorch.export import export as standard_export
 
-from arm_recipes import (
-    ArmRecipeType,
-    artifacts,
-    catalog,
-    cli,
-    export,
-    options,
-    quantization_report,
-    report,
-    reporting,
-)
+from arm_recipes import ArmRecipeType, artifacts, cli, export, quantization_report, report, reporting
 from arm_recipes.models import load_model
+from arm_recipes.recipes import catalog, options
 
 # Two delegates on Ethos-U55, with operators between and behind them that no Arm target takes.
 _MODEL = """

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from arm_recipes import ArmRecipeType, LoweringError, ModelError, OptionError, catalog
+from arm_recipes import ArmRecipeType, LoweringError, ModelError, OptionError
+from arm_recipes.recipes import catalog
 from tests import models, tiny_models
 from tests.models import Example, seeded
 from tests.script import compile_with_script

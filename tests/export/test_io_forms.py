@@ -12,7 +12,8 @@ from executorch.export import ExportRecipe, ExportSession, StageType, export
 from executorch.runtime import Runtime
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeType, LoweringError, OptionError, catalog, options, quantized_io
+from arm_recipes import ArmRecipeType, LoweringError, OptionError, quantized_io
+from arm_recipes.recipes import catalog, options
 from tests import models
 
 _QUANTIZED = [recipe for recipe in catalog.RECIPES if recipe.precision.quantized]

@@ -9,7 +9,8 @@ import torch
 from executorch.export import ExportRecipe, export
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeType, ModelError, catalog
+from arm_recipes import ArmRecipeType, ModelError
+from arm_recipes.recipes import catalog
 from tests import models
 
 _QUANTIZED = [recipe.name for recipe in catalog.RECIPES if recipe.precision.quantized]

@@ -16,7 +16,8 @@ from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_
 from executorch.export import ExportRecipe, export
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from arm_recipes import ArmRecipeType, catalog
+from arm_recipes import ArmRecipeType
+from arm_recipes.recipes import catalog
 from tests import models
 from tests.script import compile_with_script
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from executorch.export import ExportRecipe, ExportSession, export
 
-from arm_recipes import ArmRecipeType, OptionError, catalog, options
+from arm_recipes import ArmRecipeType, OptionError
+from arm_recipes.recipes import catalog, options
 from tests import models
 
 _RECIPES = pytest.mark.parametrize("recipe", catalog.RECIPES, ids=lambda recipe: recipe.name)

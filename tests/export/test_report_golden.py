@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import ArmRecipeType, catalog, export, report
+from arm_recipes import ArmRecipeType, export, report
+from arm_recipes.recipes import catalog
 from tests import models
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -13,7 +13,8 @@ import torch
 from executorch.export import ExportRecipe, ExportSession, export
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeType, catalog, verify
+from arm_recipes import ArmRecipeType, verify
+from arm_recipes.recipes import catalog
 from tests import models, tiny_models
 
 NETWORKS = {

@@ -6,7 +6,8 @@ import functools
 
 import pytest
 
-from arm_recipes import SimulationError, ToolError, VerifyReport, catalog, verify
+from arm_recipes import SimulationError, ToolError, VerifyReport, verify
+from arm_recipes.recipes import catalog
 from arm_recipes.simulators.vgf_emulation import ROOT
 from tests.simulators.test_catalog import LEAST, NETWORKS, samples, session
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arm_recipes import catalog, options
+from arm_recipes.recipes import catalog, options
 
 
 def test_the_recipes_are_these() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import ArmRecipeError, catalog, cli, doctor, names, options
+from arm_recipes import ArmRecipeError, cli, doctor
+from arm_recipes.recipes import catalog, names, options
 from arm_recipes.simulators.boards import RUNNER
 
 _HEAVY = "print('loaded', *sorted({'torch', 'executorch', 'torchao'} & sys.modules.keys()), file=sys.stderr)"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import catalog, cmsis_nn, options
+from arm_recipes import cmsis_nn
 from arm_recipes.errors import OptionError, ToolError
+from arm_recipes.recipes import catalog, options
 
 pytestmark = pytest.mark.cortex_m
 

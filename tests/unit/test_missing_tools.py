@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from arm_recipes import catalog, options
 from arm_recipes.errors import ToolError
+from arm_recipes.recipes import catalog, options
 
 
 @pytest.mark.parametrize("name", ["ETHOSU_U55_INT8", "ETHOSU_U85_A16W8"])

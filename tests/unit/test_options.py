@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import catalog, options, vela
+from arm_recipes import vela
 from arm_recipes.errors import OptionError
+from arm_recipes.recipes import catalog, options
 
 U55 = catalog.BY_NAME["ETHOSU_U55_INT8"]
 U65 = catalog.BY_NAME["ETHOSU_U65_INT8"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arm_recipes.errors import ArmRecipeError, nearest, spell
+
 from .catalog import BY_NAME, RECIPES, Recipe
-from .errors import ArmRecipeError, nearest, spell
 
 _PREFIX = "arm_"
 

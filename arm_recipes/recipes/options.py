@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import cmsis_nn, vela
+from arm_recipes import cmsis_nn, vela
+from arm_recipes.errors import OptionError, nearest, spell
+
 from .catalog import Family, Precision, Recipe
-from .errors import OptionError, nearest, spell
 
 
 @dataclass(frozen=True)
