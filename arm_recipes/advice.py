@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from arm_recipes.recipes.options import EthosUOptions, Options
 
 from .export_report import Advice, MethodReport
-from .vela import Estimate
-from .vela_layers import Layer
+from .tools.vela.config import Estimate
+from .tools.vela.estimates import Layer
 
 # Of the multiply-accumulates that the NPU could do: less is worth a word.
 _LOW_UTILISATION = 0.1

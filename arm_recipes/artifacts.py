@@ -26,11 +26,11 @@ from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.export import ExportSession
 
-from . import vela
 from .errors import LoweringError
 from .kept import exported_programs, from_context, lowered_graphs, partition_verdicts
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .partitioning import Verdicts
+from .tools import vela
 
 
 def write_pte(session: ExportSession, path: Path) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .gates import Gate
-from .vela import Estimate
-from .vela_layers import Layer
+from .tools.vela.config import Estimate
+from .tools.vela.estimates import Layer
 
 if TYPE_CHECKING:
     from .lowering.calibrating import CalibrationSummary

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .export_report import ExportReport, MethodReport
 from .printing import table
-from .vela_layers import Layer
+from .tools.vela.estimates import Layer
 
 _LAYERS = 12
 

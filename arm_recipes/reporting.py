@@ -43,9 +43,9 @@ from .partitioning import Verdicts
 from .recipes import options as declarations
 from .runtime_memory import pools
 from .session import vela_estimates
-from .vela import Estimate, parse_estimates
-from .vela_layers import Layer, layers_of
-from .vela_run import blocks, compile_graph
+from .tools.vela.compiler import blocks, compile_graph
+from .tools.vela.config import Estimate, parse_estimates
+from .tools.vela.estimates import Layer, layers_of
 
 _PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
 

@@ -26,8 +26,8 @@ from .errors import ArmRecipeError, LoweringError, OptionError
 from .kept import from_context, lowered_graphs
 from .lowering.ethos_u import compile_spec
 from .recipes import catalog, options
-from .vela import Estimate, parse_estimates
-from .vela_run import VelaFailure, compile_graph
+from .tools.vela.compiler import VelaFailure, compile_graph
+from .tools.vela.config import Estimate, parse_estimates
 
 # What says for which NPU and how Vela compiles; everything else in a compile spec decides what Vela is given.
 _OF_VELA = (EthosUCompileSpec._COMPILE_FLAGS_KEY, EthosUCompileSpec._TARGET_KEY)

@@ -21,7 +21,7 @@ from torch.fx import GraphModule
 
 from arm_recipes.recipes.types import ArmRecipeType
 
-from . import partitioning, vela
+from . import partitioning
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
 from .kept import keep
@@ -29,6 +29,7 @@ from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
 from .provider import register
+from .tools import vela
 
 Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]

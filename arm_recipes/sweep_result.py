@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArmRecipeError, ToolError
-from .vela_layers import Layer
+from .tools.vela.estimates import Layer
 
 if TYPE_CHECKING:
     import pandas

@@ -24,7 +24,6 @@ from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 
-from . import vela
 from .calibration import load_calibration
 from .errors import ArmRecipeError, LoweringError, OptionError, spell
 from .lowering.ethos_u import compile_spec
@@ -33,8 +32,9 @@ from .recipes import catalog, options
 from .retargeting import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
 from .session import export
 from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
-from .vela_layers import layers_of
-from .vela_run import Outline, VelaFailure, outline, start_worker
+from .tools import vela
+from .tools.vela.compiler import Outline, VelaFailure, outline, start_worker
+from .tools.vela.estimates import layers_of
 
 ALL = "all"
 

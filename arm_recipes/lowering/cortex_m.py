@@ -15,10 +15,10 @@ from executorch.exir.program import EdgeProgramManager
 from executorch.export import ExportRecipe, LoweringRecipe
 from torch.export import ExportedProgram
 
-from arm_recipes import cmsis_nn
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import CortexMOptions
+from arm_recipes.tools import cmsis_nn
 
 from .checks import ProgramCheck
 from .keeping import Keep

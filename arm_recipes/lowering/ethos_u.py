@@ -5,9 +5,9 @@ from __future__ import annotations
 from executorch.backends.arm.ethosu import EthosUCompileSpec
 from executorch.export import ExportRecipe
 
-from arm_recipes import vela
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import EthosUOptions
+from arm_recipes.tools import vela
 
 from .delegated import delegated, settle_pass_pipeline
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arm_recipes import cmsis_nn, vela
 from arm_recipes.errors import OptionError, nearest, spell
+from arm_recipes.tools import cmsis_nn, vela
 
 from .catalog import Family, Precision, Recipe
 
@@ -323,7 +323,8 @@ def _config_file(recipe: Recipe, config_ini: str) -> vela.ConfigFile:
         return vela.read_config(config_ini)
     except vela.VelaRefusal as refusal:
         raise refuse(
-            f"can't be used: {refusal}", f"Give the path of a Vela .ini file, or leave it out for {vela.STOCK_CONFIG}."
+            f"can't be used: {refusal}",
+            f"Give the path of a Vela .ini file, or leave it out for {vela.STOCK_CONFIG}.",
         ) from refusal
 
 

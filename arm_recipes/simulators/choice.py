@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from arm_recipes.errors import ArmRecipeError, nearest
 from arm_recipes.recipes.catalog import Family, Recipe
-
-from .boards import find_board
+from arm_recipes.tools.fvp import find_board
 
 _EVERY = tuple(Family)
 FAMILIES = {

@@ -21,9 +21,9 @@ from torch.fx import Node
 
 from arm_recipes.errors import SimulationError
 from arm_recipes.lowering.keeping import Kept
+from arm_recipes.tools.fvp import RUNNER, find_board
 
 from .base import Delegate, Traced
-from .boards import RUNNER, find_board
 from .steps import logical, physical, refuse_state
 
 # What the runner and the board say when something went wrong, while the FVP ends with status 0.

@@ -31,7 +31,7 @@ from arm_recipes import (
     vela_estimates,
 )
 from arm_recipes.sweeping import _hidden_main
-from arm_recipes.vela_run import VelaFailure
+from arm_recipes.tools.vela.compiler import VelaFailure
 from tests.export.test_retarget import _two_subgraphs, linear
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8

@@ -13,7 +13,7 @@ from executorch.export import ExportSession, StageType
 from torch import Tensor
 
 from arm_recipes import ArmRecipeError, ArmRecipeType, ModelError, SimulationError, ToolError, cli, export, verify
-from arm_recipes.simulators.boards import RUNNER
+from arm_recipes.tools.fvp import RUNNER
 from tests import models
 
 # Looks up what to answer by the inputs' bytes; the file that stands for the runner says what else to do.

@@ -13,7 +13,7 @@ import pytest
 
 from arm_recipes import ArmRecipeError, cli, doctor
 from arm_recipes.recipes import catalog, names, options
-from arm_recipes.simulators.boards import RUNNER
+from arm_recipes.tools.fvp import RUNNER
 
 _HEAVY = "print('loaded', *sorted({'torch', 'executorch', 'torchao'} & sys.modules.keys()), file=sys.stderr)"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import cmsis_nn
 from arm_recipes.errors import OptionError, ToolError
 from arm_recipes.recipes import catalog, options
+from arm_recipes.tools import cmsis_nn
 
 pytestmark = pytest.mark.cortex_m
 

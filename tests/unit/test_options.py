@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import vela
 from arm_recipes.errors import OptionError
 from arm_recipes.recipes import catalog, options
+from arm_recipes.tools import vela
 
 U55 = catalog.BY_NAME["ETHOSU_U55_INT8"]
 U65 = catalog.BY_NAME["ETHOSU_U65_INT8"]
@@ -248,7 +248,7 @@ sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from arm_recipes import catalog, options, vela
 from arm_recipes.errors import OptionError
 taken = 0
-flags = sorted(vela._argument_parser()._option_string_actions)
+flags = sorted(config._argument_parser()._option_string_actions)
 for flag in flags:
     try:
         options.resolve(catalog.BY_NAME["ETHOSU_U55_INT8"], {{"extra_flags": [flag]}})

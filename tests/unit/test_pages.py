@@ -27,8 +27,8 @@ from arm_recipes.export_report import (
 )
 from arm_recipes.gates import Gate
 from arm_recipes.sweep_result import Figures, Point, Skipped, with_pareto
-from arm_recipes.vela import Estimate
-from arm_recipes.vela_layers import Layer
+from arm_recipes.tools.vela.config import Estimate
+from arm_recipes.tools.vela.estimates import Layer
 
 _HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 

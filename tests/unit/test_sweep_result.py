@@ -15,7 +15,7 @@ import pytest
 
 from arm_recipes import ArmRecipeError, SweepResult
 from arm_recipes.sweep_result import Figures, Point, Skipped, figures_of, with_pareto
-from arm_recipes.vela_layers import Layer
+from arm_recipes.tools.vela.estimates import Layer
 
 
 def _point(milliseconds: float | None, sram: float = 0, flash: float = 0, **how: Any) -> Point:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from arm_recipes.vela_layers import Layer, layers_of
+from arm_recipes.tools.vela.estimates import Layer, layers_of
 
 _COLUMNS = ("Op Cycles", "NPU", "SRAM AC", "DRAM AC", "OnFlash AC", "OffFlash AC", "MAC Count", "Staging Usage")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .errors import ToolError
+from arm_recipes.errors import ToolError
 
 if TYPE_CHECKING:
     from executorch.backends.cortex_m.target_config import CortexMTargetConfig

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from .errors import ToolError
+from arm_recipes.errors import ToolError
 
 STOCK_CONFIG = "Arm/vela.ini"
 

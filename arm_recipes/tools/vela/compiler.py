@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import ToolError
+from arm_recipes.errors import ToolError
 
 _UPSTREAM = "executorch.backends.arm.arm_vela"
 
