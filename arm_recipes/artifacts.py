@@ -27,10 +27,10 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule, get_low
 from executorch.export import ExportSession
 
 from .errors import LoweringError
-from .kept import exported_programs, from_context, lowered_graphs, partition_verdicts
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
-from .partitioning import Verdicts
 from .tools import vela
+from .upstream.partitioner import Verdicts
+from .upstream.session import exported_programs, from_context, lowered_graphs, partition_verdicts
 
 
 def write_pte(session: ExportSession, path: Path) -> None:

@@ -23,8 +23,8 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from .errors import ArmRecipeError
-from .kept import exported_programs
-from .nodes import is_operator, module_path, operator_name, quantizes
+from .upstream.graphs import is_operator, module_path, operator_name, quantizes
+from .upstream.session import exported_programs
 
 SCHEMA_VERSION = 1
 

@@ -21,7 +21,6 @@ from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions, Options
 
 from .advice import advice
-from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError
 from .export_report import (
     BorderStep,
@@ -35,17 +34,18 @@ from .export_report import (
     Refusal,
 )
 from .gates import Gate, check_limits
-from .kept import exported_programs, lowered_graphs, partition_verdicts
 from .lowering.calibrating import CalibrationSummary, calibration_summary
 from .lowering.keeping import Kept, kept
-from .nodes import is_operator, module_path, operator_name, quantizes, where
-from .partitioning import Verdicts
 from .recipes import options as declarations
 from .runtime_memory import pools
 from .session import vela_estimates
 from .tools.vela.compiler import blocks, compile_graph
 from .tools.vela.config import Estimate, parse_estimates
 from .tools.vela.estimates import Layer, layers_of
+from .upstream.digests import program_digest
+from .upstream.graphs import is_operator, module_path, operator_name, quantizes, where
+from .upstream.partitioner import Verdicts
+from .upstream.session import exported_programs, lowered_graphs, partition_verdicts
 
 _PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
 
@@ -340,8 +340,8 @@ def _estimated(
     """Vela's estimates, its layers, and the transposes at the border of delegates by method."""
     from executorch.backends.arm.ethosu import EthosUCompileSpec
 
-    from .delegates import tosa_graph
     from .retargeting import vela_flags
+    from .upstream.delegates import tosa_graph
 
     estimates: list[Estimate] = []
     tables, origins = [], []

@@ -20,14 +20,14 @@ from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 
-from .delegates import tosa_graph
-from .digests import program_digest
 from .errors import ArmRecipeError, LoweringError, OptionError
-from .kept import from_context, lowered_graphs
 from .lowering.ethos_u import compile_spec
 from .recipes import catalog, options
 from .tools.vela.compiler import VelaFailure, compile_graph
 from .tools.vela.config import Estimate, parse_estimates
+from .upstream.delegates import tosa_graph
+from .upstream.digests import program_digest
+from .upstream.session import from_context, lowered_graphs
 
 # What says for which NPU and how Vela compiles; everything else in a compile spec decides what Vela is given.
 _OF_VELA = (EthosUCompileSpec._COMPILE_FLAGS_KEY, EthosUCompileSpec._TARGET_KEY)

@@ -21,15 +21,15 @@ from torch.fx import GraphModule
 
 from arm_recipes.recipes.types import ArmRecipeType
 
-from . import partitioning
 from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
-from .kept import keep
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
 from .provider import register
 from .tools import vela
+from .upstream import partitioner
+from .upstream.session import keep
 
 Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
@@ -111,7 +111,7 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
-        with vela.printed_to_log(logging.INFO) as printed, partitioning.watched() as verdicts:
+        with vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
             try:
                 session.export()
             except RuntimeError as error:

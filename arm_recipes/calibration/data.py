@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arm_recipes.digests import add_to_digest
 from arm_recipes.errors import CalibrationError, spell
+from arm_recipes.upstream.digests import add_to_digest
 
 from .files import READERS, ImageOptions, image_form
 from .inputs import InputSpec, check_values, counted, cut, fit, named, specs_of

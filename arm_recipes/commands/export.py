@@ -159,9 +159,10 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from arm_recipes import artifacts, partitioning, provider, quantization, reporting
+        from arm_recipes import artifacts, provider, quantization, reporting
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.session import export
+        from arm_recipes.upstream import partitioner
 
         provider.register()
 
@@ -172,7 +173,7 @@ def _export(
         if not sys.stderr.isatty():
             # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
             stack.enter_context(contextlib.redirect_stderr(printed))
-        with partitioning.watched() as verdicts, failures(verdicts, printed):
+        with partitioner.watched() as verdicts, failures(verdicts, printed):
             session = export(
                 module,
                 ArmRecipeType[recipe.name],

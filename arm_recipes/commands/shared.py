@@ -20,7 +20,7 @@ from arm_recipes.recipes.names import typed
 
 if TYPE_CHECKING:
     from arm_recipes.gates import Gate
-    from arm_recipes.partitioning import Verdicts
+    from arm_recipes.upstream.partitioner import Verdicts
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 NOT_GOOD_ENOUGH = 3

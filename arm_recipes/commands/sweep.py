@@ -147,10 +147,10 @@ def _sweep(
     model: str, recipes: Sequence[catalog.Recipe], kwargs: dict[str, Any], how: dict[str, Any], printed: io.StringIO
 ) -> SweepResult:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
-        from arm_recipes import partitioning
         from arm_recipes.clusters import dask_executor
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.sweeping import sweep
+        from arm_recipes.upstream import partitioner
 
     with contextlib.ExitStack() as stack:
         if how["as_json"]:
@@ -159,7 +159,7 @@ def _sweep(
         module, inputs = loaded_model(model, how)
         if not sys.stderr.isatty():
             stack.enter_context(contextlib.redirect_stderr(printed))
-        with partitioning.watched() as verdicts, failures(verdicts, printed):
+        with partitioner.watched() as verdicts, failures(verdicts, printed):
             return sweep(
                 module,
                 [ArmRecipeType[recipe.name] for recipe in recipes],

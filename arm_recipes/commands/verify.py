@@ -109,9 +109,9 @@ def _verify(
     model: str, recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str, Any], printed: io.StringIO
 ) -> VerifyReport:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
-        from arm_recipes import partitioning
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.session import carried
+        from arm_recipes.upstream import partitioner
         from arm_recipes.verification import verify
 
     with contextlib.ExitStack() as stack:
@@ -125,7 +125,7 @@ def _verify(
             complain("warning: verified on the example inputs only, as there is no --data, which says little.")
         if not sys.stderr.isatty():
             stack.enter_context(contextlib.redirect_stderr(printed))
-        with partitioning.watched() as verdicts, failures(verdicts, printed):
+        with partitioner.watched() as verdicts, failures(verdicts, printed):
             return verify(
                 module,
                 ArmRecipeType[recipe.name],

@@ -17,8 +17,8 @@ from torch.fx import GraphModule
 from torch.utils.hooks import RemovableHandle
 
 from arm_recipes.calibration import CalibrationData, InputSpec
-from arm_recipes.digests import add_to_digest
 from arm_recipes.errors import CalibrationError
+from arm_recipes.upstream.digests import add_to_digest
 
 Samples = Iterable[tuple[Any, ...]]
 Show = Callable[[Samples, int | None], Samples]

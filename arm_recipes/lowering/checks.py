@@ -21,8 +21,8 @@ from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.errors import LoweringError, ModelError
-from arm_recipes.nodes import calls, is_operator, operator_name, quantizes, where
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.upstream.graphs import calls, is_operator, operator_name, quantizes, where
 
 
 class CapturedModelCheck(Quantizer):

@@ -25,8 +25,8 @@ from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
 from arm_recipes.errors import LoweringError, ModelError
-from arm_recipes.nodes import calls, where
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.upstream.graphs import calls, where
 
 from .checks import dynamic_dimensions, refuse_dynamic
 

@@ -22,8 +22,8 @@ from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.errors import LoweringError
-from arm_recipes.nodes import calls, where
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.upstream.graphs import calls, where
 
 # In node.meta["custom"], the one part of a node's meta that reaches the lowered program from the captured one.
 _VERDICT = "arm_recipes_verdict"

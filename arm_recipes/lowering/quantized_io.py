@@ -18,8 +18,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.passes.infra.pass_base import PassResult
 
 from arm_recipes.errors import LoweringError
-from arm_recipes.nodes import operator_name
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.upstream.graphs import operator_name
 
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
 _QUANTIZE = exir_ops.edge.quantized_decomposed.quantize_per_tensor.default

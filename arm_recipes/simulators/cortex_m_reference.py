@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from arm_recipes.lowering.keeping import Kept
-from arm_recipes.nodes import operator_name
+from arm_recipes.upstream.graphs import operator_name
 
 from .base import Delegate, Traced
 from .process import Process, running

@@ -15,8 +15,8 @@ import flatbuffers.number_types
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from tosa.Op import Op
 
-from arm_recipes import delegates
 from arm_recipes.errors import SimulationError
+from arm_recipes.upstream import delegates
 
 
 @dataclass(frozen=True)

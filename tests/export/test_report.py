@@ -29,7 +29,7 @@ from arm_recipes import (
     retarget,
     vela_estimates,
 )
-from arm_recipes.kept import lowered_graphs
+from arm_recipes.upstream.session import lowered_graphs
 from tests import models
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8

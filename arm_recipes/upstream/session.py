@@ -9,7 +9,7 @@ from executorch.export import ExportSession, StageType
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from .partitioning import Verdicts
+from .partitioner import Verdicts
 
 _GIVEN = "arm_recipes.given"
 _VERDICTS = "arm_recipes.partition_verdicts"

@@ -16,7 +16,7 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from tosa.Op import Op
 from tosa.TosaGraph import TosaGraph as Flatbuffer
 
-from .nodes import stack_path
+from .graphs import stack_path
 
 # Operators whose results are their inputs, moved or scaled.
 MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY})

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from .nodes import is_operator, module_path, operator_name, quantizes
+from .graphs import is_operator, module_path, operator_name, quantizes
 
 # The partitioner leaves these outside in silence.
 _BORDER = "Stands between the delegate and what computes in float."
