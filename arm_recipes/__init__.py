@@ -18,7 +18,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .calibration import load_calibration
     from .errors import (
         ArmRecipeError,
         CalibrationError,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from .recipes.types import ArmRecipeType
     from .reporting import report
     from .retargeting import retarget
+    from .samples import load_calibration
     from .session import export, vela_estimates
     from .sweep_result import SweepResult
     from .sweeping import sweep
@@ -86,7 +86,7 @@ _MODULES = {
     "SimulationError": "errors",
     "ToolError": "errors",
     "VerifyReport": "verify_report",
-    "load_calibration": "calibration",
+    "load_calibration": "samples",
     "quantization_report": "quantization",
     "quantized_io": "lowering.quantized_io",
     "register": "provider",

@@ -24,8 +24,8 @@ from torch.export import ExportedProgram
 
 from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
 
-from .calibration.files import READERS, is_image, read
 from .errors import ArmRecipeError, ModelError, nearest, spell
+from .samples.files import READERS, is_image, read
 
 Model = nn.Module | ExportedProgram
 

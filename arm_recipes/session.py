@@ -21,12 +21,12 @@ from torch.fx import GraphModule
 
 from arm_recipes.recipes.types import ArmRecipeType
 
-from .calibration import InputSpec, load_calibration, specs_of
 from .errors import ArmRecipeError, ModelError, nearest
 from .lowering.calibrating import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
 from .provider import register
+from .samples import InputSpec, load_calibration, specs_of
 from .tools import vela
 from .upstream import partitioner
 from .upstream.session import keep

@@ -24,12 +24,12 @@ from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 
-from .calibration import load_calibration
 from .errors import ArmRecipeError, LoweringError, OptionError, spell
 from .lowering.ethos_u import compile_spec
 from .progress import shown
 from .recipes import catalog, options
 from .retargeting import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
+from .samples import load_calibration
 from .session import export
 from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
 from .tools import vela

@@ -21,16 +21,16 @@ from torch.utils import _pytree as pytree
 from arm_recipes.recipes.catalog import BY_NAME, Family
 from arm_recipes.recipes.types import ArmRecipeType
 
-from .calibration import InputSpec, specs_of
 from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
 from .gates import Gate, check_limits
-from .labelled import LabelledData, is_label
 from .layers import STEPS, LayerTracer, captured
 from .lowering.checks import quantized as is_quantized
 from .lowering.keeping import Kept, kept
 from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
 from .progress import shown
+from .samples import InputSpec, specs_of
+from .samples.labels import LabelledData, is_label
 from .session import Model, carried, export, load_program, specs_for
 from .simulators.base import Simulator
 from .simulators.choice import check_simulator

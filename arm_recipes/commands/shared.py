@@ -145,7 +145,7 @@ def loaded_model(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
 
 def calibration_data(how: dict[str, Any], option: str = "calibration") -> Any:
     """The data that an option names, with the options for images; None where it is not given."""
-    from arm_recipes.calibration import load_calibration
+    from arm_recipes.samples import load_calibration
 
     if how[option] is None:
         return None

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils.hooks import RemovableHandle
 
-from arm_recipes.calibration import CalibrationData, InputSpec
 from arm_recipes.errors import CalibrationError
+from arm_recipes.samples import CalibrationData, InputSpec
 from arm_recipes.upstream.digests import add_to_digest
 
 Samples = Iterable[tuple[Any, ...]]

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from arm_recipes import ArmRecipeError, CalibrationError, ToolError, load_calibration
-from arm_recipes.calibration import CalibrationData, CalibrationRecord, InputSpec, specs_of
-from arm_recipes.calibration import files as files_module
+from arm_recipes.samples import CalibrationData, CalibrationRecord, InputSpec, specs_of
+from arm_recipes.samples import files as files_module
 
 X = (torch.zeros(1, 3, 8, 8),)
 TWO = (torch.zeros(1, 4), torch.zeros(1, 2, dtype=torch.int64))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from arm_recipes import CalibrationError
-from arm_recipes.calibration import specs_of
-from arm_recipes.labelled import LabelledData
+from arm_recipes.samples import specs_of
+from arm_recipes.samples.labels import LabelledData
 
 _ONE = specs_of((torch.zeros(1, 2, 4, 4),), ["x"])
 _TWO = specs_of((torch.zeros(1, 2), torch.zeros(1, 3, dtype=torch.int64)), ["x", "y"])

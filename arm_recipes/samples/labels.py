@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .calibration import CalibrationData, InputSpec, load_calibration
-from .calibration.files import READERS, is_image, read
-from .errors import CalibrationError, spell
+from arm_recipes.errors import CalibrationError, spell
+
+from . import CalibrationData, InputSpec, load_calibration
+from .files import READERS, is_image, read
 
 FOLDERS = "folders"
 
