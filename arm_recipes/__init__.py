@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         ToolError,
     )
     from .export_report import ExportReport
-    from .lowering.calibrating import CalibrationWarning, calibration_summary
-    from .lowering.quantized_io import quantized_io
+    from .lowering.calibration import CalibrationWarning, calibration_summary
+    from .lowering.integer_io import quantized_io
+    from .lowering.quantization_record import quantization_report
     from .provider import ArmRecipeProvider, register
-    from .quantization import quantization_report
     from .recipes.types import ArmRecipeType
     from .reporting import report
     from .retargeting import retarget
@@ -76,8 +76,8 @@ _MODULES = {
     "ArmRecipeProvider": "provider",
     "ArmRecipeType": "provider",
     "CalibrationError": "errors",
-    "CalibrationWarning": "lowering.calibrating",
-    "calibration_summary": "lowering.calibrating",
+    "CalibrationWarning": "lowering.calibration",
+    "calibration_summary": "lowering.calibration",
     "export": "session",
     "ExportReport": "export_report",
     "LoweringError": "errors",
@@ -87,8 +87,8 @@ _MODULES = {
     "ToolError": "errors",
     "VerifyReport": "verify_report",
     "load_calibration": "samples",
-    "quantization_report": "quantization",
-    "quantized_io": "lowering.quantized_io",
+    "quantization_report": "lowering.quantization_record",
+    "quantized_io": "lowering.integer_io",
     "register": "provider",
     "report": "reporting",
     "retarget": "retargeting",

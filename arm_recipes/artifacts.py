@@ -27,7 +27,7 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule, get_low
 from executorch.export import ExportSession
 
 from .errors import LoweringError
-from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
+from .lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from .tools import vela
 from .upstream.partitioner import Verdicts
 from .upstream.session import exported_programs, from_context, lowered_graphs, partition_verdicts

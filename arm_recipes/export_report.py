@@ -16,7 +16,7 @@ from .tools.vela.config import Estimate
 from .tools.vela.estimates import Layer
 
 if TYPE_CHECKING:
-    from .lowering.calibrating import CalibrationSummary
+    from .lowering.calibration import CalibrationSummary
     from .runtime_memory import Pools
 
 SCHEMA_VERSION = 1

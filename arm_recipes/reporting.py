@@ -34,8 +34,8 @@ from .export_report import (
     Refusal,
 )
 from .gates import Gate, check_limits
-from .lowering.calibrating import CalibrationSummary, calibration_summary
-from .lowering.keeping import Kept, kept
+from .lowering.calibration import CalibrationSummary, calibration_summary
+from .lowering.snapshot import Kept, kept
 from .recipes import options as declarations
 from .runtime_memory import pools
 from .session import vela_estimates

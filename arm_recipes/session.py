@@ -22,7 +22,7 @@ from torch.fx import GraphModule
 from arm_recipes.recipes.types import ArmRecipeType
 
 from .errors import ArmRecipeError, ModelError, nearest
-from .lowering.calibrating import CalibrationWatch, Show, watched_by
+from .lowering.calibration import CalibrationWatch, Show, watched_by
 from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
 from .provider import register

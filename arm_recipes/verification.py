@@ -25,8 +25,8 @@ from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationErro
 from .gates import Gate, check_limits
 from .layers import STEPS, LayerTracer, captured
 from .lowering.checks import quantized as is_quantized
-from .lowering.keeping import Kept, kept
-from .lowering.quantized_io import QuantizedIO, QuantizedTensor, quantized_io
+from .lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
+from .lowering.snapshot import Kept, kept
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
 from .progress import shown
 from .samples import InputSpec, specs_of

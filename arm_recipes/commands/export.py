@@ -159,7 +159,8 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from arm_recipes import artifacts, provider, quantization, reporting
+        from arm_recipes import artifacts, provider, reporting
+        from arm_recipes.lowering import quantization_record
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.session import export
         from arm_recipes.upstream import partitioner
@@ -191,7 +192,7 @@ def _export(
                 if kind in files:
                     with writing(files[kind]):
                         write(session, files[kind])
-        found = quantization.quantization_report(session) if how["quantization"] else None
+        found = quantization_record.quantization_report(session) if how["quantization"] else None
         with status("reporting"):
             made = reporting.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
         forms: dict[str, Callable[[], str]] = {

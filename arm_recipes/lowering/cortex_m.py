@@ -20,12 +20,12 @@ from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import CortexMOptions
 from arm_recipes.tools import cmsis_nn
 
+from .channels_last import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .checks import ProgramCheck
-from .keeping import Keep
-from .layout import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
-from .portable import PortableCheck, QuantizerVerdicts
-from .quantized_io import integer_io
-from .quantizing import quantization
+from .integer_io import integer_io
+from .portable_kernels import PortableCheck, QuantizerVerdicts
+from .quantization import quantization
+from .snapshot import Keep
 from .unused import DropCopies, DropUnusedConstants
 
 

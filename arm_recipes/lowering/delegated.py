@@ -20,11 +20,11 @@ from torch.export import ExportedProgram
 from arm_recipes.recipes.catalog import Precision, Recipe
 from arm_recipes.recipes.options import DelegatedOptions
 
+from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
-from .keeping import Keep
-from .layout import InputCheck, declare_inputs
-from .quantized_io import integer_io
-from .quantizing import quantization
+from .integer_io import integer_io
+from .quantization import quantization
+from .snapshot import Keep
 
 _QUANTIZATION_CONFIGS = {
     Precision.INT8: get_symmetric_quantization_config,

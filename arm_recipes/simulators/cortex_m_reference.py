@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from arm_recipes.lowering.keeping import Kept
+from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.upstream.graphs import operator_name
 
 from .base import Delegate, Traced

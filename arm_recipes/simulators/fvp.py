@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from arm_recipes.errors import SimulationError
-from arm_recipes.lowering.keeping import Kept
+from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.tools.fvp import RUNNER, find_board
 
 from .base import Delegate, Traced

@@ -15,7 +15,7 @@ from executorch.backends.arm.constants import NHWC_ORDER, NNHWC_ORDER
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from torch import Tensor
 
-from arm_recipes.lowering.keeping import Kept
+from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.recipes.catalog import Family
 
 from .base import Delegate, Traced

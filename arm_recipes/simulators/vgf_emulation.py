@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from arm_recipes.errors import SimulationError, ToolError
-from arm_recipes.lowering.keeping import Kept
+from arm_recipes.lowering.snapshot import Kept
 
 from .steps import physical
 from .tosa_reference import TosaReference, declared_order, user_inputs

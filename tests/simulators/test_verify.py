@@ -27,7 +27,7 @@ from arm_recipes import (
     load_calibration,
     verify,
 )
-from arm_recipes.lowering.keeping import Kept, kept
+from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.simulators.tosa_graph import _compiled_again
 from arm_recipes.verify_report import SCHEMA_VERSION
 from tests import models, tiny_models

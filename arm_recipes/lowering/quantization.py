@@ -8,13 +8,13 @@ from executorch.export import QuantizationRecipe
 from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantizer import Quantizer
 
-from arm_recipes.quantization import QuantizationRecorder
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import Options
 from arm_recipes.samples import load_calibration
 
-from .calibrating import CalibrationWatch, watched_by
+from .calibration import CalibrationWatch, watched_by
 from .checks import CapturedModelCheck
+from .quantization_record import QuantizationRecorder
 
 
 def quantization(

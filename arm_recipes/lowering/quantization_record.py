@@ -22,9 +22,9 @@ from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantizer import Quantizer
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
-from .errors import ArmRecipeError
-from .upstream.graphs import is_operator, module_path, operator_name, quantizes
-from .upstream.session import exported_programs
+from arm_recipes.errors import ArmRecipeError
+from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes
+from arm_recipes.upstream.session import exported_programs
 
 SCHEMA_VERSION = 1
 
