@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .reporting import report
     from .retargeting import retarget
     from .samples import load_calibration
-    from .session import export, vela_estimates
+    from .session.export import export, vela_estimates
     from .sweep_result import SweepResult
     from .sweeping import sweep
     from .verification import verify
@@ -78,7 +78,7 @@ _MODULES = {
     "CalibrationError": "errors",
     "CalibrationWarning": "lowering.calibration",
     "calibration_summary": "lowering.calibration",
-    "export": "session",
+    "export": "session.export",
     "ExportReport": "export_report",
     "LoweringError": "errors",
     "ModelError": "errors",
@@ -94,7 +94,7 @@ _MODULES = {
     "retarget": "retargeting",
     "sweep": "sweeping",
     "SweepResult": "sweep_result",
-    "vela_estimates": "session",
+    "vela_estimates": "session.export",
     "verify": "verification",
 }
 

@@ -38,7 +38,7 @@ from .lowering.calibration import CalibrationSummary, calibration_summary
 from .lowering.snapshot import Kept, kept
 from .recipes import options as declarations
 from .runtime_memory import pools
-from .session import vela_estimates
+from .session.export import vela_estimates
 from .tools.vela.compiler import blocks, compile_graph
 from .tools.vela.config import Estimate, parse_estimates
 from .tools.vela.estimates import Layer, layers_of

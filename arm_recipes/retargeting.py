@@ -54,7 +54,7 @@ class RetargetedProgram:
 
     def save_to_pte(self, output_name: str) -> None:
         """Write the .pte, whole or not at all; ``.pte`` is added to a name without it, as a session does."""
-        from .artifacts import write_whole
+        from .session.bundle import write_whole
 
         write_whole(Path(output_name if output_name.endswith(".pte") else f"{output_name}.pte"), self._pte)
 

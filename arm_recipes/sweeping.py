@@ -26,11 +26,11 @@ from arm_recipes.recipes.types import ArmRecipeType
 
 from .errors import ArmRecipeError, LoweringError, OptionError, spell
 from .lowering.ethos_u import compile_spec
-from .progress import shown
 from .recipes import catalog, options
 from .retargeting import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
 from .samples import load_calibration
-from .session import export
+from .session.export import export
+from .session.progress import shown
 from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
 from .tools import vela
 from .tools.vela.compiler import Outline, VelaFailure, outline, start_worker
@@ -353,7 +353,7 @@ class _Sweep:
     def save(self) -> None:
         if self._file is None or not self._graphs:
             return
-        from .artifacts import write_whole
+        from .session.bundle import write_whole
 
         # Those of this sweep first, then what else the file had.
         keys = dict.fromkeys([*(key for key in self._order if key in self.found), *self.found])

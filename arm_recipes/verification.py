@@ -28,10 +28,10 @@ from .lowering.checks import quantized as is_quantized
 from .lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from .lowering.snapshot import Kept, kept
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
-from .progress import shown
 from .samples import InputSpec, specs_of
 from .samples.labels import LabelledData, is_label
-from .session import Model, carried, export, load_program, specs_for
+from .session.export import Model, carried, export, load_program, specs_for
+from .session.progress import shown
 from .simulators.base import Simulator
 from .simulators.choice import check_simulator
 from .verify_report import Accuracy, Comparison, IntegerMatch, VerifyReport

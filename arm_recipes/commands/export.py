@@ -159,10 +159,11 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from arm_recipes import artifacts, provider, reporting
+        from arm_recipes import provider, reporting
         from arm_recipes.lowering import quantization_record
         from arm_recipes.recipes.types import ArmRecipeType
-        from arm_recipes.session import export
+        from arm_recipes.session import bundle
+        from arm_recipes.session.export import export
         from arm_recipes.upstream import partitioner
 
         provider.register()
@@ -183,10 +184,10 @@ def _export(
                 **{"calibration": calibration_data(how), **kwargs},
             )
             writers = {
-                "intermediates": artifacts.write_intermediates,
-                "bundle": artifacts.write_bundle,
-                "etrecord": artifacts.write_etrecord,
-                "pte": artifacts.write_pte,
+                "intermediates": bundle.write_intermediates,
+                "bundle": bundle.write_bundle,
+                "etrecord": bundle.write_etrecord,
+                "pte": bundle.write_pte,
             }
             for kind, write in writers.items():
                 if kind in files:
@@ -203,5 +204,5 @@ def _export(
         for kind, text in forms.items():
             if kind in files:
                 with writing(files[kind]):
-                    artifacts.write_whole(files[kind], f"{text()}\n".encode())
+                    bundle.write_whole(files[kind], f"{text()}\n".encode())
     return made, found

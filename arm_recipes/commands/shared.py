@@ -127,15 +127,15 @@ def check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str
 
 def loaded_model(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
     """The model, and its example inputs."""
-    from arm_recipes import models
+    from arm_recipes.session import loading
 
-    loaded = models.load_model(model)
+    loaded = loading.load_model(model)
     inputs = loaded.example_inputs
     if how["inputs"]:
-        inputs = models.read_inputs(how["inputs"], loaded.model)
+        inputs = loading.read_inputs(how["inputs"], loaded.model)
     elif how["shapes"]:
-        inputs = models.random_inputs(how["shapes"])
-    elif inputs is None and not models.has_inputs(loaded.model):
+        inputs = loading.random_inputs(how["shapes"])
+    elif inputs is None and not loading.has_inputs(loaded.model):
         raise ArmRecipeError(
             f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
             "--inputs FILE, or a function that gives a tuple of model and inputs."

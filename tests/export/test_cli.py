@@ -18,9 +18,10 @@ from executorch.devtools.etrecord import parse_etrecord
 from executorch.export import ExportRecipe
 from executorch.export import export as standard_export
 
-from arm_recipes import ArmRecipeType, artifacts, cli, export, quantization_report, report, reporting
-from arm_recipes.models import load_model
+from arm_recipes import ArmRecipeType, cli, export, quantization_report, report, reporting
 from arm_recipes.recipes import catalog, options
+from arm_recipes.session import bundle
+from arm_recipes.session.loading import load_model
 
 # Two delegates on Ethos-U55, with operators between and behind them that no Arm target takes.
 _MODEL = """
@@ -300,16 +301,16 @@ def test_a_bug_shows_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.pte"
     for error in (KeyboardInterrupt, OSError):
-        with pytest.raises(error), artifacts.replacing(path) as file:
+        with pytest.raises(error), bundle.replacing(path) as file:
             file.write(b"half")
             raise error
         assert list(path.parent.iterdir()) == []
-    artifacts.write_whole(path, b"whole")
-    with pytest.raises(KeyboardInterrupt), artifacts.replacing(path) as file:
+    bundle.write_whole(path, b"whole")
+    with pytest.raises(KeyboardInterrupt), bundle.replacing(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"whole"]
-    assert path.stat().st_mode & 0o777 == 0o666 & ~artifacts._umask()
+    assert path.stat().st_mode & 0o777 == 0o666 & ~bundle._umask()
 
 
 def test_reports_of_several_methods() -> None:

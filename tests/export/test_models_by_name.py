@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from arm_recipes import ModelError
-from arm_recipes.models import load_model, random_inputs, read_inputs
+from arm_recipes.session.loading import load_model, random_inputs, read_inputs
 
 _NETS = """
 import torch

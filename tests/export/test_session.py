@@ -27,7 +27,7 @@ from arm_recipes import (
     export,
     vela_estimates,
 )
-from arm_recipes.progress import shown
+from arm_recipes.session.progress import shown
 from tests import models
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8

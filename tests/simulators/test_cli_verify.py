@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from arm_recipes import cli
-from arm_recipes.models import load_model
+from arm_recipes.session.loading import load_model
 
 _MODEL = """
 import torch

@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
+from arm_recipes.errors import ArmRecipeError, ModelError, nearest
+from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
+from arm_recipes.lowering.checks import ProgramCheck, quantized, refuse_dynamic
+from arm_recipes.provider import register
 from arm_recipes.recipes.types import ArmRecipeType
+from arm_recipes.samples import InputSpec, load_calibration, specs_of
+from arm_recipes.tools import vela
+from arm_recipes.upstream import partitioner
+from arm_recipes.upstream.session import keep
 
-from .errors import ArmRecipeError, ModelError, nearest
-from .lowering.calibration import CalibrationWatch, Show, watched_by
-from .lowering.checks import ProgramCheck, quantized, refuse_dynamic
 from .progress import shown
-from .provider import register
-from .samples import InputSpec, load_calibration, specs_of
-from .tools import vela
-from .upstream import partitioner
-from .upstream.session import keep
 
 Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]

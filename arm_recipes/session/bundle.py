@@ -26,11 +26,11 @@ from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.export import ExportSession
 
-from .errors import LoweringError
-from .lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
-from .tools import vela
-from .upstream.partitioner import Verdicts
-from .upstream.session import exported_programs, from_context, lowered_graphs, partition_verdicts
+from arm_recipes.errors import LoweringError
+from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
+from arm_recipes.tools import vela
+from arm_recipes.upstream.partitioner import Verdicts
+from arm_recipes.upstream.session import exported_programs, from_context, lowered_graphs, partition_verdicts
 
 
 def write_pte(session: ExportSession, path: Path) -> None:

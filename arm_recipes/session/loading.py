@@ -22,10 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from arm_recipes.errors import ArmRecipeError, ModelError, nearest, spell
 from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
-
-from .errors import ArmRecipeError, ModelError, nearest, spell
-from .samples.files import READERS, is_image, read
+from arm_recipes.samples.files import READERS, is_image, read
 
 Model = nn.Module | ExportedProgram
 
