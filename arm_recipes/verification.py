@@ -33,7 +33,7 @@ from .samples.labels import LabelledData, is_label
 from .session.export import Model, carried, export, load_program, specs_for
 from .session.progress import shown
 from .simulators.base import Simulator
-from .simulators.choice import check_simulator
+from .simulators.registry import check_simulator
 from .verify_report import Accuracy, Comparison, IntegerMatch, VerifyReport
 
 Metric = Callable[[list[Tensor], int], float]

@@ -13,7 +13,7 @@ import click
 from arm_recipes.chatter import chatter, complain, status
 from arm_recipes.printing import terminal_width
 from arm_recipes.recipes import catalog, options
-from arm_recipes.simulators.choice import FAMILIES, check_simulator
+from arm_recipes.simulators.registry import FAMILIES, check_simulator
 
 from .shared import (
     JSON,

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.simulators.worker.process import Process, running
 from arm_recipes.upstream.graphs import operator_name
 
 from .base import Delegate, Traced
-from .process import Process, running
-from .steps import packed, program_of, to_message, unpacked
+from .edge_program import packed, program_of, to_message, unpacked
 from .tracing import origin_of
 
 

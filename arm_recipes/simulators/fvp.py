@@ -24,7 +24,7 @@ from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.tools.fvp import RUNNER, find_board
 
 from .base import Delegate, Traced
-from .steps import logical, physical, refuse_state
+from .edge_program import logical, physical, refuse_state
 
 # What the runner and the board say when something went wrong, while the FVP ends with status 0.
 _WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE)

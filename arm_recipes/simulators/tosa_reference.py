@@ -17,10 +17,10 @@ from torch import Tensor
 
 from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.recipes.catalog import Family
+from arm_recipes.simulators.worker.process import running
 
 from .base import Delegate, Traced
-from .process import running
-from .steps import logical, physical, program_of, run
+from .edge_program import logical, physical, program_of, run
 from .tosa_graph import tensor_origins, tosa_graph, with_all_outputs
 
 _PROVES = {

@@ -22,7 +22,7 @@ from torch import Tensor
 from arm_recipes.errors import SimulationError, ToolError
 from arm_recipes.lowering.snapshot import Kept
 
-from .steps import physical
+from .edge_program import physical
 from .tosa_reference import TosaReference, declared_order, user_inputs
 
 ROOT = "ARM_RECIPES_VULKAN_ROOT"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from arm_recipes.simulators.frames import Arrays, serve
-from arm_recipes.simulators.steps import Program, from_message, packed, run, unpacked
+from arm_recipes.simulators.edge_program import Program, from_message, packed, run, unpacked
+
+from .messages import Arrays, serve
 
 _programs: dict[str, Program] = {}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from arm_recipes.errors import SimulationError
 
-from . import frames
+from . import messages
 
 _STARTUP_SECONDS = 120.0
 
@@ -47,8 +47,8 @@ class Process:
         return self._process.poll() is None
 
     def call(
-        self, header: dict[str, Any], arrays: frames.Arrays, *, timeout: float
-    ) -> tuple[dict[str, Any], frames.Arrays]:
+        self, header: dict[str, Any], arrays: messages.Arrays, *, timeout: float
+    ) -> tuple[dict[str, Any], messages.Arrays]:
         """Send a message and wait for its answer, for `timeout` seconds at most.
 
         Raises:
@@ -65,8 +65,8 @@ class Process:
         with self._lock:
             timer.start()
             try:
-                frames.write(self._process.stdin, header, arrays)  # type: ignore[arg-type]
-                answer, results = frames.read(self._process.stdout)  # type: ignore[arg-type]
+                messages.write(self._process.stdin, header, arrays)  # type: ignore[arg-type]
+                answer, results = messages.read(self._process.stdout)  # type: ignore[arg-type]
             except (EOFError, OSError) as error:
                 raise SimulationError(self._epitaph(timeout if late.is_set() else None)) from error
             except BaseException:  # such as Ctrl-C: the answer that is on its way must not be the next call's

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from arm_recipes.errors import SimulationError
-
-from .frames import Arrays
+from arm_recipes.simulators.worker.messages import Arrays
 
 Delegate = Callable[[str, Sequence[Tensor]], Sequence[Tensor]]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tosa_reference_model
 
-from arm_recipes.simulators.frames import Arrays, serve
+from .messages import Arrays, serve
 
 _graphs: dict[str, bytes] = {}
 
