@@ -27,13 +27,13 @@ if TYPE_CHECKING:
         SimulationError,
         ToolError,
     )
-    from .export_report import ExportReport
     from .lowering.calibration import CalibrationWarning, calibration_summary
     from .lowering.integer_io import quantized_io
     from .lowering.quantization_record import quantization_report
     from .provider import ArmRecipeProvider, register
     from .recipes.types import ArmRecipeType
-    from .reporting import report
+    from .reporting.build import report
+    from .reporting.result import ExportReport
     from .retargeting import retarget
     from .samples import load_calibration
     from .session.export import export, vela_estimates
@@ -79,7 +79,7 @@ _MODULES = {
     "CalibrationWarning": "lowering.calibration",
     "calibration_summary": "lowering.calibration",
     "export": "session.export",
-    "ExportReport": "export_report",
+    "ExportReport": "reporting.result",
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
@@ -90,7 +90,7 @@ _MODULES = {
     "quantization_report": "lowering.quantization_record",
     "quantized_io": "lowering.integer_io",
     "register": "provider",
-    "report": "reporting",
+    "report": "reporting.build",
     "retarget": "retargeting",
     "sweep": "sweeping",
     "SweepResult": "sweep_result",

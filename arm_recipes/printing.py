@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .export_report import ExportReport
+    from .reporting.result import ExportReport
     from .sweep_result import Point, SweepResult
 
 SCHEMA_VERSION = 1

@@ -34,7 +34,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from arm_recipes.export_report import ExportReport
+    from arm_recipes.reporting.result import ExportReport
 
 
 @click.command("export", context_settings=SETTINGS)
@@ -159,9 +159,10 @@ def _export(
 ) -> tuple[ExportReport, Any]:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
-        from arm_recipes import provider, reporting
+        from arm_recipes import provider
         from arm_recipes.lowering import quantization_record
         from arm_recipes.recipes.types import ArmRecipeType
+        from arm_recipes.reporting import build
         from arm_recipes.session import bundle
         from arm_recipes.session.export import export
         from arm_recipes.upstream import partitioner
@@ -195,7 +196,7 @@ def _export(
                         write(session, files[kind])
         found = quantization_record.quantization_report(session) if how["quantization"] else None
         with status("reporting"):
-            made = reporting.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
+            made = build.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
         forms: dict[str, Callable[[], str]] = {
             "report.html": lambda: made.to_html(f"{short_name(model)}: {made.recipe} on {made.target}"),
             "report.json": made.to_json,

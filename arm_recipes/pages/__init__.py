@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arm_recipes.export_report import ExportReport
+    from arm_recipes.reporting.result import ExportReport
     from arm_recipes.sweep_result import SweepResult
 
 

@@ -18,7 +18,7 @@ from executorch.devtools.etrecord import parse_etrecord
 from executorch.export import ExportRecipe
 from executorch.export import export as standard_export
 
-from arm_recipes import ArmRecipeType, cli, export, quantization_report, report, reporting
+from arm_recipes import ArmRecipeType, cli, export, quantization_report, report
 from arm_recipes.recipes import catalog, options
 from arm_recipes.session import bundle
 from arm_recipes.session.loading import load_model

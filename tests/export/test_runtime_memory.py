@@ -34,7 +34,7 @@ from executorch.exir.schema import (
 from torch import nn
 
 from arm_recipes import ArmRecipeType, export
-from arm_recipes.runtime_memory import ILP32, LP64, Pools, Sizes, pools, pools_for
+from arm_recipes.reporting.memory_pools import ILP32, LP64, Pools, Sizes, pools, pools_for
 from tests import models
 
 HEADERS = Path(executorch.__path__[0]) / "include"

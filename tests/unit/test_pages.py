@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from arm_recipes import SweepResult
-from arm_recipes.export_report import (
+from arm_recipes.gates import Gate
+from arm_recipes.reporting.result import (
     Advice,
     BorderStep,
     Call,
@@ -25,7 +26,6 @@ from arm_recipes.export_report import (
     PteParts,
     Refusal,
 )
-from arm_recipes.gates import Gate
 from arm_recipes.sweep_result import Figures, Point, Skipped, with_pareto
 from arm_recipes.tools.vela.config import Estimate
 from arm_recipes.tools.vela.estimates import Layer

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .gates import Gate
-from .tools.vela.config import Estimate
-from .tools.vela.estimates import Layer
+from arm_recipes.gates import Gate
+from arm_recipes.tools.vela.config import Estimate
+from arm_recipes.tools.vela.estimates import Layer
 
 if TYPE_CHECKING:
-    from .lowering.calibration import CalibrationSummary
-    from .runtime_memory import Pools
+    from arm_recipes.lowering.calibration import CalibrationSummary
+
+    from .memory_pools import Pools
 
 SCHEMA_VERSION = 1
 
@@ -254,7 +255,7 @@ class ExportReport:
 
     def text(self, width: int = 100) -> str:
         """For people, with lines of at most `width` characters as far as names allow."""
-        from .report_text import text
+        from .text import text
 
         return text(self, width)
 
@@ -263,6 +264,6 @@ class ExportReport:
 
     def to_html(self, title: str | None = None) -> str:
         """A page in one file that needs no network."""
-        from .pages import report_page
+        from arm_recipes.pages import report_page
 
         return report_page(self, title or f"{self.recipe} on {self.target}")

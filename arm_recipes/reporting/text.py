@@ -6,9 +6,10 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from .export_report import ExportReport, MethodReport
-from .printing import table
-from .tools.vela.estimates import Layer
+from arm_recipes.printing import table
+from arm_recipes.tools.vela.estimates import Layer
+
+from .result import ExportReport, MethodReport
 
 _LAYERS = 12
 

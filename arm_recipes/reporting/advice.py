@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from arm_recipes.recipes.options import EthosUOptions, Options
+from arm_recipes.tools.vela.config import Estimate
+from arm_recipes.tools.vela.estimates import Layer
 
-from .export_report import Advice, MethodReport
-from .tools.vela.config import Estimate
-from .tools.vela.estimates import Layer
+from .result import Advice, MethodReport
 
 # Of the multiply-accumulates that the NPU could do: less is worth a word.
 _LOW_UTILISATION = 0.1

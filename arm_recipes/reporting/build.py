@@ -17,35 +17,25 @@ from executorch.exir.tensor import get_scalar_type
 from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
+from arm_recipes.errors import ArmRecipeError, LoweringError
+from arm_recipes.gates import Gate, check_limits
+from arm_recipes.lowering.calibration import CalibrationSummary, calibration_summary
+from arm_recipes.lowering.snapshot import Kept, kept
+from arm_recipes.recipes import options as declarations
 from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions, Options
+from arm_recipes.session.export import vela_estimates
+from arm_recipes.tools.vela.compiler import blocks, compile_graph
+from arm_recipes.tools.vela.config import Estimate, parse_estimates
+from arm_recipes.tools.vela.estimates import Layer, layers_of
+from arm_recipes.upstream.digests import program_digest
+from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes, where
+from arm_recipes.upstream.partitioner import Verdicts
+from arm_recipes.upstream.session import exported_programs, lowered_graphs, partition_verdicts
 
 from .advice import advice
-from .errors import ArmRecipeError, LoweringError
-from .export_report import (
-    BorderStep,
-    Call,
-    Count,
-    Crossing,
-    Delegate,
-    ExportReport,
-    MethodReport,
-    PteParts,
-    Refusal,
-)
-from .gates import Gate, check_limits
-from .lowering.calibration import CalibrationSummary, calibration_summary
-from .lowering.snapshot import Kept, kept
-from .recipes import options as declarations
-from .runtime_memory import pools
-from .session.export import vela_estimates
-from .tools.vela.compiler import blocks, compile_graph
-from .tools.vela.config import Estimate, parse_estimates
-from .tools.vela.estimates import Layer, layers_of
-from .upstream.digests import program_digest
-from .upstream.graphs import is_operator, module_path, operator_name, quantizes, where
-from .upstream.partitioner import Verdicts
-from .upstream.session import exported_programs, lowered_graphs, partition_verdicts
+from .memory_pools import pools
+from .result import BorderStep, Call, Count, Crossing, Delegate, ExportReport, MethodReport, PteParts, Refusal
 
 _PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
 
@@ -340,8 +330,8 @@ def _estimated(
     """Vela's estimates, its layers, and the transposes at the border of delegates by method."""
     from executorch.backends.arm.ethosu import EthosUCompileSpec
 
-    from .retargeting import vela_flags
-    from .upstream.delegates import tosa_graph
+    from arm_recipes.retargeting import vela_flags
+    from arm_recipes.upstream.delegates import tosa_graph
 
     estimates: list[Estimate] = []
     tables, origins = [], []
