@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from .session.export import export, vela_estimates
     from .sweep_result import SweepResult
     from .sweeping import sweep
-    from .verification import verify
-    from .verify_report import VerifyReport
+    from .verification.result import VerifyReport
+    from .verification.run import verify
 
 __all__ = [
     "ArmRecipeError",
@@ -85,7 +85,7 @@ _MODULES = {
     "OptionError": "errors",
     "SimulationError": "errors",
     "ToolError": "errors",
-    "VerifyReport": "verify_report",
+    "VerifyReport": "verification.result",
     "load_calibration": "samples",
     "quantization_report": "lowering.quantization_record",
     "quantized_io": "lowering.integer_io",
@@ -95,7 +95,7 @@ _MODULES = {
     "sweep": "sweeping",
     "SweepResult": "sweep_result",
     "vela_estimates": "session.export",
-    "verify": "verification",
+    "verify": "verification.run",
 }
 
 

@@ -30,7 +30,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from arm_recipes.verify_report import VerifyReport
+    from arm_recipes.verification.result import VerifyReport
 
 _FOLDERS = "folders"
 # Of the columns of figures, which are not broken.
@@ -112,7 +112,7 @@ def _verify(
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.session.export import carried
         from arm_recipes.upstream import partitioner
-        from arm_recipes.verification import verify
+        from arm_recipes.verification.run import verify
 
     with contextlib.ExitStack() as stack:
         if how["as_json"]:

@@ -29,7 +29,7 @@ from arm_recipes import (
 )
 from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.simulators.tosa_graph import _compiled_again
-from arm_recipes.verify_report import SCHEMA_VERSION
+from arm_recipes.verification.result import SCHEMA_VERSION
 from tests import models, tiny_models
 
 

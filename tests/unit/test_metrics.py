@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from arm_recipes.metrics import CLASSIFICATION, METRICS, Moments
+from arm_recipes.verification.metrics import CLASSIFICATION, METRICS, Moments
 
 
 def _figures(reference: list[float], candidate: list[float]) -> dict[str, float]:

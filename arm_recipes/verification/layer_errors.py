@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from arm_recipes.simulators.base import Traced
+from arm_recipes.simulators.tracing import origin_of
+from arm_recipes.upstream.graphs import operator_name, where
+
 from .metrics import Moments, sqnr_db
-from .simulators.base import Traced
-from .simulators.tracing import origin_of
-from .upstream.graphs import operator_name, where
 
 # Simulated integers further than this from the quantized module's are not a matter of rounding, which adds up from
 # layer to layer; 16-bit steps are finer.

@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .gates import Gate
-from .layers import LayerError
-from .simulators.base import Delegate
+from arm_recipes.gates import Gate
+from arm_recipes.simulators.base import Delegate
+
+from .layer_errors import LayerError
 
 SCHEMA_VERSION = 1
 

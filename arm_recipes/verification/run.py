@@ -18,23 +18,23 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
+from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
+from arm_recipes.gates import Gate, check_limits
+from arm_recipes.lowering.checks import quantized as is_quantized
+from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
+from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.recipes.catalog import BY_NAME, Family
 from arm_recipes.recipes.types import ArmRecipeType
+from arm_recipes.samples import InputSpec, specs_of
+from arm_recipes.samples.labels import LabelledData, is_label
+from arm_recipes.session.export import Model, carried, export, load_program, specs_for
+from arm_recipes.session.progress import shown
+from arm_recipes.simulators.base import Simulator
+from arm_recipes.simulators.registry import check_simulator
 
-from .errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
-from .gates import Gate, check_limits
-from .layers import STEPS, LayerTracer, captured
-from .lowering.checks import quantized as is_quantized
-from .lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
-from .lowering.snapshot import Kept, kept
+from .layer_errors import STEPS, LayerTracer, captured
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
-from .samples import InputSpec, specs_of
-from .samples.labels import LabelledData, is_label
-from .session.export import Model, carried, export, load_program, specs_for
-from .session.progress import shown
-from .simulators.base import Simulator
-from .simulators.registry import check_simulator
-from .verify_report import Accuracy, Comparison, IntegerMatch, VerifyReport
+from .result import Accuracy, Comparison, IntegerMatch, VerifyReport
 
 Metric = Callable[[list[Tensor], int], float]
 Outputs = list[Tensor]
@@ -488,20 +488,20 @@ def _gates(
 
 def _simulator(session: ExportSession, program: Kept, simulator: str, timeout: float) -> Simulator:
     if simulator == "fvp":
-        from .simulators.fvp import Fvp
+        from arm_recipes.simulators.fvp import Fvp
 
         if len(kept(session)) > 1:
             raise ModelError("simulator='fvp' runs a program's only method, and this one has several. Export it alone.")
         return Fvp(program, session.get_pte_buffer(), timeout=timeout)
     if program.recipe.family is Family.CORTEX_M:
-        from .simulators.cortex_m_reference import CortexMReference
+        from arm_recipes.simulators.cortex_m_reference import CortexMReference
 
         return CortexMReference(program, timeout=timeout)
-    from .simulators.tosa_reference import TosaReference
+    from arm_recipes.simulators.tosa_reference import TosaReference
 
     if program.recipe.family is not Family.VGF or simulator == "reference":
         return TosaReference(program, timeout=timeout)
-    from .simulators.vgf_emulation import VgfEmulation
+    from arm_recipes.simulators.vgf_emulation import VgfEmulation
 
     try:
         return VgfEmulation(program, timeout=timeout)

@@ -1,0 +1,1 @@
+"""`verify`: a lowered program on a reference simulator, held against its model."""
