@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from .recipes.types import ArmRecipeType
     from .reporting.build import report
     from .reporting.result import ExportReport
-    from .retargeting import retarget
     from .samples import load_calibration
     from .session.export import export, vela_estimates
-    from .sweep_result import SweepResult
-    from .sweeping import sweep
+    from .sweeping.result import SweepResult
+    from .sweeping.retarget import retarget
+    from .sweeping.run import sweep
     from .verification.result import VerifyReport
     from .verification.run import verify
 
@@ -91,9 +91,9 @@ _MODULES = {
     "quantized_io": "lowering.integer_io",
     "register": "provider",
     "report": "reporting.build",
-    "retarget": "retargeting",
-    "sweep": "sweeping",
-    "SweepResult": "sweep_result",
+    "retarget": "sweeping.retarget",
+    "sweep": "sweeping.run",
+    "SweepResult": "sweeping.result",
     "vela_estimates": "session.export",
     "verify": "verification.run",
 }

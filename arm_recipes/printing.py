@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .reporting.result import ExportReport
-    from .sweep_result import Point, SweepResult
+    from .sweeping.result import Point, SweepResult
 
 SCHEMA_VERSION = 1
 

@@ -33,7 +33,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from arm_recipes.sweep_result import SweepResult
+    from arm_recipes.sweeping.result import SweepResult
 
 
 @click.command("sweep", context_settings=SETTINGS)
@@ -147,9 +147,9 @@ def _sweep(
     model: str, recipes: Sequence[catalog.Recipe], kwargs: dict[str, Any], how: dict[str, Any], printed: io.StringIO
 ) -> SweepResult:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
-        from arm_recipes.clusters import dask_executor
         from arm_recipes.recipes.types import ArmRecipeType
-        from arm_recipes.sweeping import sweep
+        from arm_recipes.sweeping.executors import dask_executor
+        from arm_recipes.sweeping.run import sweep
         from arm_recipes.upstream import partitioner
 
     with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arm_recipes.reporting.result import ExportReport
-    from arm_recipes.sweep_result import SweepResult
+    from arm_recipes.sweeping.result import SweepResult
 
 
 def sweep_page(result: SweepResult, title: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from arm_recipes import ArmRecipeError, ArmRecipeType, SweepResult, cli, sweep
-from arm_recipes.clusters import dask_executor
+from arm_recipes.sweeping.executors import dask_executor
 from tests.export.test_retarget import linear
 
 distributed = pytest.importorskip("distributed")

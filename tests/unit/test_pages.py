@@ -26,7 +26,7 @@ from arm_recipes.reporting.result import (
     PteParts,
     Refusal,
 )
-from arm_recipes.sweep_result import Figures, Point, Skipped, with_pareto
+from arm_recipes.sweeping.result import Figures, Point, Skipped, with_pareto
 from arm_recipes.tools.vela.config import Estimate
 from arm_recipes.tools.vela.estimates import Layer
 

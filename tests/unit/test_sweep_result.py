@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from arm_recipes import ArmRecipeError, SweepResult
-from arm_recipes.sweep_result import Figures, Point, Skipped, figures_of, with_pareto
+from arm_recipes.sweeping.result import Figures, Point, Skipped, figures_of, with_pareto
 from arm_recipes.tools.vela.estimates import Layer
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
 
-from .errors import ArmRecipeError, ToolError
+from arm_recipes.errors import ArmRecipeError, ToolError
 
 _SECONDS_TO_CONNECT = 10
 

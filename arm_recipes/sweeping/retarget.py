@@ -16,18 +16,17 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.schema import BackendDelegateDataReference, BackendDelegateInlineData, DataLocation, Program
 from executorch.export import ExportSession, StageType
 
+from arm_recipes.errors import ArmRecipeError, LoweringError, OptionError
+from arm_recipes.lowering.ethos_u import compile_spec
+from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
-
-from .errors import ArmRecipeError, LoweringError, OptionError
-from .lowering.ethos_u import compile_spec
-from .recipes import catalog, options
-from .tools.vela.compiler import VelaFailure, compile_graph
-from .tools.vela.config import Estimate, parse_estimates
-from .upstream.delegates import tosa_graph
-from .upstream.digests import program_digest
-from .upstream.session import from_context, lowered_graphs
+from arm_recipes.tools.vela.compiler import VelaFailure, compile_graph
+from arm_recipes.tools.vela.config import Estimate, parse_estimates
+from arm_recipes.upstream.delegates import tosa_graph
+from arm_recipes.upstream.digests import program_digest
+from arm_recipes.upstream.session import from_context, lowered_graphs
 
 # What says for which NPU and how Vela compiles; everything else in a compile spec decides what Vela is given.
 _OF_VELA = (EthosUCompileSpec._COMPILE_FLAGS_KEY, EthosUCompileSpec._TARGET_KEY)
@@ -54,7 +53,7 @@ class RetargetedProgram:
 
     def save_to_pte(self, output_name: str) -> None:
         """Write the .pte, whole or not at all; ``.pte`` is added to a name without it, as a session does."""
-        from .session.bundle import write_whole
+        from arm_recipes.session.bundle import write_whole
 
         write_whole(Path(output_name if output_name.endswith(".pte") else f"{output_name}.pte"), self._pte)
 

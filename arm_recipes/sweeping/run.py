@@ -20,21 +20,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from arm_recipes.errors import ArmRecipeError, LoweringError, OptionError, spell
+from arm_recipes.lowering.ethos_u import compile_spec
+from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
+from arm_recipes.samples import load_calibration
+from arm_recipes.session.export import export
+from arm_recipes.session.progress import shown
+from arm_recipes.tools import vela
+from arm_recipes.tools.vela.compiler import Outline, VelaFailure, outline, start_worker
+from arm_recipes.tools.vela.estimates import layers_of
 
-from .errors import ArmRecipeError, LoweringError, OptionError, spell
-from .lowering.ethos_u import compile_spec
-from .recipes import catalog, options
-from .retargeting import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
-from .samples import load_calibration
-from .session.export import export
-from .session.progress import shown
-from .sweep_result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
-from .tools import vela
-from .tools.vela.compiler import Outline, VelaFailure, outline, start_worker
-from .tools.vela.estimates import layers_of
+from .result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
+from .retarget import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
 
 ALL = "all"
 
@@ -353,7 +353,7 @@ class _Sweep:
     def save(self) -> None:
         if self._file is None or not self._graphs:
             return
-        from .session.bundle import write_whole
+        from arm_recipes.session.bundle import write_whole
 
         # Those of this sweep first, then what else the file had.
         keys = dict.fromkeys([*(key for key in self._order if key in self.found), *self.found])

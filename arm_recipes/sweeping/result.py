@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArmRecipeError, ToolError
-from .tools.vela.estimates import Layer
+from arm_recipes.errors import ArmRecipeError, ToolError
+from arm_recipes.tools.vela.estimates import Layer
 
 if TYPE_CHECKING:
     import pandas
 
-    from .retargeting import RetargetedProgram
+    from .retarget import RetargetedProgram
 
 SCHEMA_VERSION = 1
 
@@ -228,7 +228,7 @@ class SweepResult:
 
     def to_html(self, title: str = "Sweep") -> str:
         """A page with a plot, a table and the layers of each point, in one file that needs no network."""
-        from .pages import sweep_page
+        from arm_recipes.pages import sweep_page
 
         return sweep_page(self, title)
 

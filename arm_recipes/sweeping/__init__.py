@@ -1,0 +1,1 @@
+"""`sweep` and `retarget`: one lowering, and every configuration of the NPU."""
