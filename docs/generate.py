@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from arm_recipes import cli
+from arm_recipes.cli import group
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.catalog import Family, Recipe
 
@@ -140,8 +140,8 @@ def _script_lines() -> Iterator[tuple[str, str]]:
 def cli_page() -> str:
     """docs/cli.md: the help of every command, and how to go over from executorch's script."""
     lines = [_CLI_PAGE]
-    commands: dict[str, click.Command] = {"arm-recipes": cli.cli}
-    commands |= {f"arm-recipes {name}": command for name, command in cli.cli.commands.items()}
+    commands: dict[str, click.Command] = {"arm-recipes": group.cli}
+    commands |= {f"arm-recipes {name}": command for name, command in group.cli.commands.items()}
     for name, command in commands.items():
         context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
         context.help_option_names = ["-h", "--help"]

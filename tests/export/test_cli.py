@@ -18,7 +18,8 @@ from executorch.devtools.etrecord import parse_etrecord
 from executorch.export import ExportRecipe
 from executorch.export import export as standard_export
 
-from arm_recipes import ArmRecipeType, cli, export, quantization_report, report
+from arm_recipes import ArmRecipeType, export, quantization_report, report
+from arm_recipes.cli import group
 from arm_recipes.recipes import catalog, options
 from arm_recipes.session import bundle
 from arm_recipes.session.loading import load_model
@@ -92,7 +93,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "--quantization-report --json --log build.log"
         )
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-            status = cli.main(shlex.split(line))
+            status = group.main(shlex.split(line))
         assert status == 0, said.getvalue()
     return folder, json.loads(printed.getvalue()), said.getvalue()
 
@@ -205,7 +206,7 @@ class TestEverything:
 
 def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert cli.main(["export", "model.py", "-r", "ethosu-u85-int8", "-o", "macs=512", "--output", "new/net.pte"]) == 0
+    assert group.main(["export", "model.py", "-r", "ethosu-u85-int8", "-o", "macs=512", "--output", "new/net.pte"]) == 0
     said = capsys.readouterr()
     assert re.search(r"Delegated: \d+ operators in 2 subgraphs of EthosUBackend, [\d,]+ \+ [\d,]+ bytes", said.out)
     assert "COUNT  OPERATOR" in said.out
@@ -224,7 +225,7 @@ def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str], monke
 def test_reports_and_gates(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reports = "--report r.html --report out/r.json --report r.txt"
     line = f"export model.py:small -r tosa-int8 --output x.pte {reports} --min-delegation 50"
-    assert cli.main([*line.split(), "--max-flash", "0.5"]) == 3
+    assert group.main([*line.split(), "--max-flash", "0.5"]) == 3
     said = capsys.readouterr()
     figure = (folder / "x.pte").stat().st_size / 1024
     assert f"gate FAILED: size of the .pte in KiB, at most 0.5: {figure:.6g}" in said.err.splitlines()
@@ -234,8 +235,8 @@ def test_reports_and_gates(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     found = json.loads((folder / "out/r.json").read_text())
     assert found["failed_gates"] == ["max_flash"]
     assert (folder / "r.txt").read_text().splitlines()[-1].startswith("TOSA_INT8 on TOSA-1.0+INT: ")
-    assert cli.main([*line.split(), "--force"]) == 0
-    assert cli.main(line.split()) == 2
+    assert group.main([*line.split(), "--force"]) == 0
+    assert group.main(line.split()) == 2
     assert "x.pte, r.html, out/r.json, r.txt: already there." in capsys.readouterr().err
 
 
@@ -244,9 +245,9 @@ def test_calibration_data_is_used(folder: Path, capsys: pytest.CaptureFixture[st
     for index in range(5):
         np.save(folder / f"data/{index}.npy", np.full((1, 3), index, dtype=np.float32))
     line = "export model.py:small -r tosa-int8 --force"
-    assert cli.main([*line.split(), "--calibration", "data", "--max-samples", "3"]) == 0
+    assert group.main([*line.split(), "--calibration", "data", "--max-samples", "3"]) == 0
     assert "Calibrated on 3 samples: folder data (3 of 5 files, seed 0)" in capsys.readouterr().out
-    assert cli.main([*line.split(), "-o", "calibration=data"]) == 0
+    assert group.main([*line.split(), "-o", "calibration=data"]) == 0
     assert "Calibrated on 5 samples: folder data (5 files)" in capsys.readouterr().out
 
 
@@ -269,7 +270,7 @@ def test_calibration_data_is_used(folder: Path, capsys: pytest.CaptureFixture[st
 def test_failures_leave_nothing(
     line: str, status: int, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["export", *line.split(), "--output", "build", "--bundle"]) == status
+    assert group.main(["export", *line.split(), "--output", "build", "--bundle"]) == status
     said = capsys.readouterr()
     assert any(line.startswith(message) for line in said.err.splitlines())
     assert said.out == ""
@@ -282,7 +283,7 @@ def test_a_refused_program_comes_with_the_reasons(folder: Path, capsys: pytest.C
     (folder / "fft.py").write_text(
         "import torch\nclass F(torch.nn.Module):\n    def forward(self, x): return torch.fft.rfft(x)\nmodel = F()\n"
     )
-    assert cli.main(["export", "fft.py", "-r", "tosa-fp", "--shape", "1x8"]) == 2
+    assert group.main(["export", "fft.py", "-r", "tosa-fp", "--shape", "1x8"]) == 2
     said = capsys.readouterr().err
     assert "no operator was delegated to tosa" in said
     assert "  aten._fft_r2c: Not included in " in said
@@ -295,7 +296,7 @@ def test_a_bug_shows_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(reporting, "report", broken)
     with pytest.raises(TypeError, match="a bug"):
-        cli.main(["export", "model.py:small", "-r", "tosa-fp"])
+        group.main(["export", "model.py:small", "-r", "tosa-fp"])
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_reports_of_several_methods() -> None:
 )
 def test_a_bundle_of_integers(folder: Path) -> None:
     line = "export model.py:small -r tosa-int8 -o io_dtype=int8 --bundle --output int.pte"
-    assert cli.main(line.split()) == 0
+    assert group.main(line.split()) == 0
     bundle = deserialize_from_flatbuffer_to_bundled_program((folder / "int.bpte").read_bytes())
     (case,) = bundle.method_test_suites[0].test_cases
     assert len(case.inputs[0].val.data) == 3
@@ -365,7 +366,7 @@ def test_the_lines_for_users_of_executorchs_script(line: str, folder: Path) -> N
     torch.save((torch.randn(1, 3, 4, 4),), folder / "input.pt")
     (folder / "data").mkdir()
     torch.save(torch.randn(1, 3, 8, 8), folder / "data/0.pt")
-    assert cli.main(shlex.split(line)) == 0
+    assert group.main(shlex.split(line)) == 0
     assert len(list(folder.rglob("*.pte"))) == 1
 
 

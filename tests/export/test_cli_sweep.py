@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from arm_recipes import SweepResult, cli
+from arm_recipes import SweepResult
+from arm_recipes.cli import group
 
 _MODEL = """
 import torch
@@ -29,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run(line: str) -> int:
-    return cli.main(shlex.split(line))
+    return group.main(shlex.split(line))
 
 
 def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, SweepResult, cli, sweep
+from arm_recipes import ArmRecipeError, ArmRecipeType, SweepResult, sweep
+from arm_recipes.cli import group
 from arm_recipes.sweeping.executors import dask_executor
 from tests.export.test_retarget import linear
 
@@ -75,10 +76,10 @@ def test_the_command(
     monkeypatch.chdir(tmp_path)
     Path("model.py").write_text("import torch\nmodel = torch.nn.Linear(16, 8).eval()\n")
     line = "sweep model.py -r ethosu-u55-int8 --shape 1x16 --macs 64,128 --memory-mode Sram_Only --resume here.json"
-    assert cli.main([*line.split(), "--dask", cluster.scheduler_address]) == 0
+    assert group.main([*line.split(), "--dask", cluster.scheduler_address]) == 0
     assert "8 configurations estimated, 0 failed" in capsys.readouterr().out
     assert len(SweepResult.from_json(Path("here.json").read_text()).done) == 8
-    assert cli.main([*line.split(), "--dask", "tcp://127.0.0.1:9", "--workers", "2"]) == 2
+    assert group.main([*line.split(), "--dask", "tcp://127.0.0.1:9", "--workers", "2"]) == 2
     assert "--dask and --workers are both given." in capsys.readouterr().err
 
 

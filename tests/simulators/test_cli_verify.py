@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from arm_recipes import cli
+from arm_recipes.cli import group
 from arm_recipes.session.loading import load_model
 
 _MODEL = """
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _verify(line: str) -> int:
-    return cli.main(["verify", *line.split()])
+    return group.main(["verify", *line.split()])
 
 
 def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

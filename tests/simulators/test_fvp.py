@@ -12,7 +12,8 @@ import torch
 from executorch.export import ExportSession, StageType
 from torch import Tensor
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, ModelError, SimulationError, ToolError, cli, export, verify
+from arm_recipes import ArmRecipeError, ArmRecipeType, ModelError, SimulationError, ToolError, export, verify
+from arm_recipes.cli import group
 from arm_recipes.tools.fvp import RUNNER
 from tests import models
 
@@ -143,15 +144,15 @@ def test_what_is_missing_is_said_before_the_export(
     place: _Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["verify", "no.py", "--simulator", "fvp", "-r"]
-    assert cli.main([*line, "ethosu-u85-int8"]) == 2
+    assert group.main([*line, "ethosu-u85-int8"]) == 2
     assert "error: simulator='fvp': FVP_Corstone_SSE-320 is not on PATH. Install" in capsys.readouterr().err
     place.install("FVP_Corstone_SSE-320")
     monkeypatch.setenv(RUNNER, "/nowhere")
-    assert cli.main([*line, "cortex-m85-int8"]) == 2
+    assert group.main([*line, "cortex-m85-int8"]) == 2
     assert f"error: simulator='fvp': {RUNNER}='/nowhere' is no file. Install" in capsys.readouterr().err
-    assert cli.main([*line, "cortex-m4-int8"]) == 2
+    assert group.main([*line, "cortex-m4-int8"]) == 2
     assert "Arm has no FVP with a cortex-m4 that" in capsys.readouterr().err
-    assert cli.main([*line, "ethosu-u85-int8", "--per-layer"]) == 2
+    assert group.main([*line, "ethosu-u85-int8", "--per-layer"]) == 2
     assert "shows nothing of a program's inside, and so no layers." in capsys.readouterr().err
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from arm_recipes import ArmRecipeError, cli, doctor
+from arm_recipes import ArmRecipeError
+from arm_recipes.cli import doctor, group
 from arm_recipes.recipes import catalog, names, options
 from arm_recipes.tools.fvp import RUNNER
 
@@ -22,7 +23,7 @@ def _run(*arguments: str, code: str = "", **environment: str) -> subprocess.Comp
     """Run the command in a process of its own, which says at its end whether torch was imported."""
     script = f"import sys, atexit; atexit.register(lambda: {_HEAVY}); {code}\nfrom arm_recipes import cli\n"
     return subprocess.run(
-        [sys.executable, "-c", f"{script}sys.exit(cli.main({list(arguments)!r}))"],
+        [sys.executable, "-c", f"{script}sys.exit(group.main({list(arguments)!r}))"],
         capture_output=True,
         text=True,
         check=False,
@@ -112,7 +113,7 @@ def test_the_check_for_torch_can_fail() -> None:
 def test_what_the_user_can_change_is_said_in_a_few_lines(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 2
+    assert group.main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert message in said.err
@@ -131,7 +132,7 @@ def test_a_file_that_is_there_is_refused_before_anything_is_loaded(tmp_path: Pat
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    cli.main(arguments)
+    group.main(arguments)
     return json.loads(capsys.readouterr().out)
 
 
@@ -158,7 +159,7 @@ def test_options_of_every_recipe(recipe: catalog.Recipe, capsys: pytest.CaptureF
     document = _json(capsys, "options", names.typed(recipe), "--json")
     infos = options.describe(recipe)
     assert [each["name"] for each in document["options"]] == [info.name for info in infos]
-    assert cli.main(["options", recipe.value]) == 0
+    assert group.main(["options", recipe.value]) == 0
     text = capsys.readouterr().out
     for info in infos:
         assert f"{info.name}  {info.type}" in text
@@ -226,7 +227,7 @@ def test_a_converter_that_does_not_start_is_broken(
     program.write_text("#!/bin/sh\necho no such symbol >&2\nexit 7\n")
     program.chmod(0o755)
     monkeypatch.setenv("MODEL_CONVERTER_PATH", str(program))
-    assert cli.main(["doctor", "--json"]) == 1
+    assert group.main(["doctor", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     (check,) = [each for each in document["checks"] if each["name"] == "model-converter"]
     assert not document["ok"]

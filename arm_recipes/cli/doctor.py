@@ -26,8 +26,7 @@ from packaging.specifiers import SpecifierSet
 
 from arm_recipes.recipes.catalog import RECIPES, Family, Recipe
 from arm_recipes.recipes.names import typed
-
-from .tools.fvp import BOARDS, INSTALL, RUNNER
+from arm_recipes.tools.fvp import BOARDS, INSTALL, RUNNER
 
 OK = "ok"
 OTHER = "other version"

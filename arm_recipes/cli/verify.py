@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes.chatter import chatter, complain, status
-from arm_recipes.printing import terminal_width
 from arm_recipes.recipes import catalog, options
 from arm_recipes.simulators.registry import FAMILIES, check_simulator
 
+from .output import chatter, complain, status
+from .printing import terminal_width
 from .shared import (
     JSON,
     SETTINGS,

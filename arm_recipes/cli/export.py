@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes.arguments import ReportFile
-from arm_recipes.chatter import chatter, status, writing
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.printing import print_json, print_report, terminal_width
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import short_name
 
+from .output import chatter, status, writing
+from .printing import print_json, print_report, terminal_width
 from .shared import (
     JSON,
     SETTINGS,
@@ -32,6 +31,7 @@ from .shared import (
     recipe_options,
     talk_options,
 )
+from .types import ReportFile
 
 if TYPE_CHECKING:
     from arm_recipes.reporting.result import ExportReport

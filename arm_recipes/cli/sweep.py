@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes.arguments import KeyValue, Several
-from arm_recipes.chatter import chatter, complain, status, writing
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.printing import print_sweep
 from arm_recipes.recipes import catalog
 from arm_recipes.recipes.names import short_name, typed
 
+from .output import chatter, complain, status, writing
+from .printing import print_sweep
 from .shared import (
     JSON,
     NOT_GOOD_ENOUGH,
@@ -31,6 +30,7 @@ from .shared import (
     recipe_options,
     talk_options,
 )
+from .types import KeyValue, Several
 
 if TYPE_CHECKING:
     from arm_recipes.sweeping.result import SweepResult

@@ -6,11 +6,11 @@ import textwrap
 
 import click
 
-from arm_recipes import doctor
-from arm_recipes.printing import plain, print_json, print_table, spelled, terminal_width
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import typed
 
+from . import doctor
+from .printing import plain, print_json, print_table, spelled, terminal_width
 from .shared import JSON, RECIPE
 
 COMPLETE = "_ARM_RECIPES_COMPLETE"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import ArmRecipeError
+from arm_recipes.errors import ArmRecipeError
 
 
 def complain(text: str) -> None:

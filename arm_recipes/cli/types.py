@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arm_recipes.errors import ArmRecipeError
+from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import find_recipe, typed
-
-from .errors import ArmRecipeError
-from .recipes import catalog, options
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]  # generic for type checkers, but not in every version of click

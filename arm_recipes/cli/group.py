@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from .chatter import complain
-from .commands.export import export_model
-from .commands.listing import COMPLETE, check_machine, list_options, list_recipes, print_completion
-from .commands.shared import SETTINGS, CompileFailure, failure_text
-from .commands.sweep import sweep_model
-from .commands.verify import verify_model
-from .errors import ArmRecipeError, SimulationError, nearest
+from arm_recipes.errors import ArmRecipeError, SimulationError, nearest
+
+from .export import export_model
+from .listing import COMPLETE, check_machine, list_options, list_recipes, print_completion
+from .output import complain
+from .shared import SETTINGS, CompileFailure, failure_text
+from .sweep import sweep_model
+from .verify import verify_model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +103,7 @@ def cli() -> None:
 
 
 def _print_version(context: click.Context) -> None:
-    from . import __version__
+    from arm_recipes import __version__
 
     click.echo(f"arm-recipes {__version__}")
     context.exit()

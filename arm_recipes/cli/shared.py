@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes.arguments import KeyValue, Numbers, RecipeName, Size
-from arm_recipes.chatter import complain
 from arm_recipes.errors import ArmRecipeError, LoweringError
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import typed
+
+from .output import complain
+from .types import KeyValue, Numbers, RecipeName, Size
 
 if TYPE_CHECKING:
     from arm_recipes.gates import Gate

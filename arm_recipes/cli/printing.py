@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .reporting.result import ExportReport
-    from .sweeping.result import Point, SweepResult
+    from arm_recipes.reporting.result import ExportReport
+    from arm_recipes.sweeping.result import Point, SweepResult
 
 SCHEMA_VERSION = 1
 
