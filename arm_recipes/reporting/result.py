@@ -264,6 +264,6 @@ class ExportReport:
 
     def to_html(self, title: str | None = None) -> str:
         """A page in one file that needs no network."""
-        from arm_recipes.pages import report_page
+        from arm_recipes.documents import report_page
 
         return report_page(self, title or f"{self.recipe} on {self.target}")

@@ -228,7 +228,7 @@ class SweepResult:
 
     def to_html(self, title: str = "Sweep") -> str:
         """A page with a plot, a table and the layers of each point, in one file that needs no network."""
-        from arm_recipes.pages import sweep_page
+        from arm_recipes.documents import sweep_page
 
         return sweep_page(self, title)
 
