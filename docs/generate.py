@@ -106,7 +106,7 @@ _SCRIPT_LINES = (
 
 _CLI_PAGE = """# The command
 
-Made by `python docs/generate.py` from the command itself, `arm_recipes/cli.py`. `python -m arm_recipes` is the same.
+Made by `python docs/generate.py` from the command itself, `arm_recipes/cli/`. `python -m arm_recipes` is the same.
 
 Completion in the shell: `eval "$(arm-recipes completion bash)"`, likewise for zsh and fish.
 """

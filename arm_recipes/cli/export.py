@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arm_recipes.errors import ArmRecipeError
+from arm_recipes.files import write_whole
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import short_name
 
@@ -205,5 +206,5 @@ def _export(
         for kind, text in forms.items():
             if kind in files:
                 with writing(files[kind]):
-                    bundle.write_whole(files[kind], f"{text()}\n".encode())
+                    write_whole(files[kind], f"{text()}\n".encode())
     return made, found

@@ -49,7 +49,7 @@ def chatter(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
         tee = _Tee(streams)
         handler = logging.StreamHandler(tee)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        ours = logging.getLogger(__package__)
+        ours = logging.getLogger("arm_recipes")
         root = logging.getLogger()
         root.addHandler(handler)
         stack.callback(root.removeHandler, handler)
@@ -85,8 +85,8 @@ def _warnings_to(stream: Any) -> Iterator[list[str]]:
     def show(
         message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
     ) -> None:
-        here = Path(filename).is_relative_to(Path(__file__).parent) and category is UserWarning
-        if here or category.__module__.startswith(f"{__package__}."):
+        here = Path(filename).is_relative_to(Path(__file__).parents[1]) and category is UserWarning
+        if here or category.__module__.startswith("arm_recipes."):
             ours.append(str(message))
         else:
             stream.write(warnings.formatwarning(message, category, filename, lineno, line))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arm_recipes.documents.tables import table
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from arm_recipes.reporting.result import ExportReport
     from arm_recipes.sweeping.result import Point, SweepResult
@@ -45,18 +46,6 @@ def _console() -> Console:
 
 def terminal_width() -> int:
     return shutil.get_terminal_size().columns
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in header:
-        # What is read word by word may be broken, what is copied may not.
-        made.add_column(name, overflow="fold", no_wrap=name in ("RECIPE", "TARGET", "TOOL", "COUNT", "STATUS"))
-    for row in rows:
-        made.add_row(*row)
-    return made
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

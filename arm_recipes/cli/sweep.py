@@ -118,7 +118,7 @@ def sweep_model(
 
 
 def _write(path: Path, content: Callable[[], bytes], printed: io.StringIO) -> None:
-    from arm_recipes.session.bundle import write_whole
+    from arm_recipes.files import write_whole
 
     with writing(path), failures([], printed):
         write_whole(path, content())

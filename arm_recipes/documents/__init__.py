@@ -5,26 +5,22 @@ from __future__ import annotations
 import html
 import json
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from arm_recipes.reporting.result import ExportReport
-    from arm_recipes.sweeping.result import SweepResult
+from typing import Any
 
 
-def sweep_page(result: SweepResult, title: str) -> str:
+def sweep_page(content: dict[str, Any], title: str) -> str:
     """The page of a sweep.
 
     Args:
-        result: what to show.
+        content: what to show, as plain data.
         title: of the page, e.g. the model's name.
     """
-    return _page("sweep.html", result.to_dict(), title)
+    return _page("sweep.html", content, title)
 
 
-def report_page(report: ExportReport, title: str) -> str:
+def report_page(content: dict[str, Any], title: str) -> str:
     """The page of an export's report; see `sweep_page`."""
-    return _page("report.html", report.to_dict(), title)
+    return _page("report.html", content, title)
 
 
 def _page(template: str, content: dict[str, Any], title: str) -> str:
@@ -38,4 +34,4 @@ def _page(template: str, content: dict[str, Any], title: str) -> str:
 
 
 def _text(name: str) -> str:
-    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+    return files(__name__).joinpath("templates").joinpath(name).read_text(encoding="utf-8")

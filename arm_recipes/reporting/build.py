@@ -330,8 +330,7 @@ def _estimated(
     """Vela's estimates, its layers, and the transposes at the border of delegates by method."""
     from executorch.backends.arm.ethosu import EthosUCompileSpec
 
-    from arm_recipes.sweeping.retarget import vela_flags
-    from arm_recipes.upstream.delegates import tosa_graph
+    from arm_recipes.upstream.delegates import tosa_graph, vela_flags
 
     estimates: list[Estimate] = []
     tables, origins = [], []

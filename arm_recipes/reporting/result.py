@@ -266,4 +266,4 @@ class ExportReport:
         """A page in one file that needs no network."""
         from arm_recipes.documents import report_page
 
-        return report_page(self, title or f"{self.recipe} on {self.target}")
+        return report_page(self.to_dict(), title or f"{self.recipe} on {self.target}")

@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from arm_recipes.cli.printing import table
+from arm_recipes.documents.tables import table
 from arm_recipes.tools.vela.estimates import Layer
 
 from .result import ExportReport, MethodReport

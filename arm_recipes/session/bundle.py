@@ -5,15 +5,13 @@ All are written whole or not at all: to a temporary name in the same folder, whi
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
@@ -27,6 +25,7 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule, get_low
 from executorch.export import ExportSession
 
 from arm_recipes.errors import LoweringError
+from arm_recipes.files import replacing, write_whole
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from arm_recipes.tools import vela
 from arm_recipes.upstream.partitioner import Verdicts
@@ -144,36 +143,6 @@ def _delegation(info: Any, verdicts: tuple[Verdicts, ...]) -> str:
     refused = [each for program in verdicts for each in program if not each.delegated]
     lines += [f"{each.node} ({each.operator}): {each.reason or 'no reason given'}" for each in refused]
     return "\n".join(lines) + "\n"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Its folder is made if it is not there."""
-    with replacing(path) as file:
-        file.write(content)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` at the end of the context, and is removed if an exception ends it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """The process's mask of permissions, which mkstemp is stricter than."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _take_place(made: Path, folder: Path) -> None:

@@ -169,7 +169,7 @@ def _run(call: Callable[[], Any], what: str, file: str | None) -> Any:
 def _frames(error: BaseException, file: str | None) -> str:
     """The end of a traceback, from the user's file on."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__).parent)
+    ours = str(Path(__file__).parents[1])
     start = next((index for index, frame in enumerate(frames) if file and frame.filename == file), None)
     if start is None:
         foreign = (index for index, frame in enumerate(frames) if not _internal(frame.filename, ours))

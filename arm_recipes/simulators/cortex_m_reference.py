@@ -10,11 +10,10 @@ from torch import Tensor
 
 from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.simulators.worker.process import Process, running
-from arm_recipes.upstream.graphs import operator_name
+from arm_recipes.upstream.graphs import operator_name, origin_of
 
 from .base import Delegate, Traced
 from .edge_program import packed, program_of, to_message, unpacked
-from .tracing import origin_of
 
 
 class CortexMReference:
@@ -44,7 +43,7 @@ class CortexMReference:
         for name in sorted(self._tensors):
             digest.update(self._tensors[name].tobytes())
         self._key = digest.hexdigest()
-        process = running("edge_worker", self.name)
+        process = running("edge", self.name)
         process.call({"do": "forget"}, {}, timeout=timeout)
         process.loaded.clear()
 
@@ -68,7 +67,7 @@ class CortexMReference:
         return unpacked(answer["orders"], results)
 
     def _loaded(self) -> Process:
-        process = running("edge_worker", self.name)
+        process = running("edge", self.name)
         if self._key not in process.loaded:
             request = {"do": "load", "program": self._key, "content": self._content}
             process.call(request, self._tensors, timeout=self._timeout)

@@ -46,7 +46,7 @@ class Fvp:
             ToolError: the FVP or the runner is missing.
             SimulationError: the program keeps state.
         """
-        self._board, self._program, self._runner = find_board(kept.recipe)
+        self._board, self._program, self._runner = find_board(kept.recipe.target.name)
         refuse_state(kept.signature)
         self.name = self._board.program
         self.proves = (

@@ -40,4 +40,4 @@ def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool) -> None:
             "simulator='reference' for them."
         )
     if simulator == "fvp":
-        find_board(recipe)
+        find_board(recipe.target.name)

@@ -50,7 +50,7 @@ class TosaReference:
         Raises:
             SimulationError: the program can't be simulated.
         """
-        process = running("tosa_worker", self.name)
+        process = running("tosa", self.name)
         process.call({"do": "forget"}, {}, timeout=timeout)
         process.loaded.clear()
         self.proves = _PROVES[kept.recipe.family]
@@ -94,7 +94,7 @@ class TosaReference:
 
     def _simulated(self, name: str, graph: bytes, given: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
         """What the reference model gives for `graph`, which is that of the delegate `name` or has its inputs."""
-        process = running("tosa_worker", self.name)
+        process = running("tosa", self.name)
         key = hashlib.sha256(graph).hexdigest()
         if key not in process.loaded:
             process.call({"do": "load", "graph": key}, {"graph": np.frombuffer(graph, np.uint8)}, timeout=self._timeout)

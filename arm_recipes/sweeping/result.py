@@ -230,7 +230,7 @@ class SweepResult:
         """A page with a plot, a table and the layers of each point, in one file that needs no network."""
         from arm_recipes.documents import sweep_page
 
-        return sweep_page(self, title)
+        return sweep_page(self.to_dict(), title)
 
     @classmethod
     def from_json(cls, text: str) -> SweepResult:

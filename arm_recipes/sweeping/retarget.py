@@ -24,7 +24,7 @@ from arm_recipes.recipes.options import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.tools.vela.compiler import VelaFailure, compile_graph
 from arm_recipes.tools.vela.config import Estimate, parse_estimates
-from arm_recipes.upstream.delegates import tosa_graph
+from arm_recipes.upstream.delegates import tosa_graph, vela_flags
 from arm_recipes.upstream.digests import program_digest
 from arm_recipes.upstream.session import from_context, lowered_graphs
 
@@ -53,7 +53,7 @@ class RetargetedProgram:
 
     def save_to_pte(self, output_name: str) -> None:
         """Write the .pte, whole or not at all; ``.pte`` is added to a name without it, as a session does."""
-        from arm_recipes.session.bundle import write_whole
+        from arm_recipes.files import write_whole
 
         write_whole(Path(output_name if output_name.endswith(".pte") else f"{output_name}.pte"), self._pte)
 
@@ -224,11 +224,6 @@ class LoweredProgram:
         emitted = dataclasses.replace(self._emitted, program=program)
         pte, _ = serialize_for_executorch(emitted, self._config, self._data_serializer, self._named_data)
         return bytes(pte)
-
-
-def vela_flags(spec: EthosUCompileSpec) -> list[str]:
-    """The flags that Vela is run with, split as upstream splits them."""
-    return " ".join(spec.compiler_flags).split(" ")
 
 
 def _spelled(configuration: EthosUOptions) -> str:

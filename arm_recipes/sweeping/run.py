@@ -32,9 +32,10 @@ from arm_recipes.session.progress import shown
 from arm_recipes.tools import vela
 from arm_recipes.tools.vela.compiler import Outline, VelaFailure, outline, start_worker
 from arm_recipes.tools.vela.estimates import layers_of
+from arm_recipes.upstream.delegates import vela_flags
 
 from .result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
-from .retarget import CONFIGURATION, LoweredProgram, RetargetedProgram, vela_flags
+from .retarget import CONFIGURATION, LoweredProgram, RetargetedProgram
 
 ALL = "all"
 
@@ -353,7 +354,7 @@ class _Sweep:
     def save(self) -> None:
         if self._file is None or not self._graphs:
             return
-        from arm_recipes.session.bundle import write_whole
+        from arm_recipes.files import write_whole
 
         # Those of this sweep first, then what else the file had.
         keys = dict.fromkeys([*(key for key in self._order if key in self.found), *self.found])

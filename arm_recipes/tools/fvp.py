@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arm_recipes.errors import ToolError
-from arm_recipes.recipes.catalog import Recipe
 
 RUNNER = "ARM_RECIPES_FVP_RUNNER"
 INSTALL = (
@@ -63,16 +62,16 @@ BOARDS = {
 }
 
 
-def find_board(recipe: Recipe) -> tuple[Board, Path, Path]:
-    """The board for a recipe, its executable on PATH, and the runner that ARM_RECIPES_FVP_RUNNER names.
+def find_board(target: str) -> tuple[Board, Path, Path]:
+    """The board for a target (``ethos-u55``), its executable on PATH, and the runner that ARM_RECIPES_FVP_RUNNER names.
 
     Raises:
-        ToolError: there is no FVP for the recipe, or something is missing here.
+        ToolError: there is no FVP for it, or something is missing here.
     """
-    board = BOARDS.get(recipe.target.name)
+    board = BOARDS.get(target)
     if board is None:
         raise ToolError(
-            f"simulator='fvp': Arm has no FVP with a {recipe.target.name} that executorch's runner is made for. Those "
+            f"simulator='fvp': Arm has no FVP with a {target} that executorch's runner is made for. Those "
             f"for {', '.join(BOARDS)} can be had. Leave out simulator= to verify on the reference simulator."
         )
     found = shutil.which(board.program)

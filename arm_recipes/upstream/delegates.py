@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
+from executorch.backends.arm.ethosu import EthosUCompileSpec
 from executorch.backends.arm.tosa.backend import TOSABackend
 from executorch.backends.arm.tosa.compile_spec import TosaCompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule
@@ -123,3 +124,8 @@ def _border(graph: bytes, operators: list[_Operator]) -> frozenset[str]:
             moved.add(inputs[0])
             found.update(outputs if kind == Op.TRANSPOSE else ())
     return frozenset(found)
+
+
+def vela_flags(spec: EthosUCompileSpec) -> list[str]:
+    """The flags that Vela is run with, split as upstream splits them."""
+    return " ".join(spec.compiler_flags).split(" ")

@@ -50,3 +50,14 @@ def where(node: Node) -> str:
     """The operator, and the module that it comes from."""
     path = module_path(node)
     return f"{operator_name(node)} of {path}" if path else operator_name(node)
+
+
+def origin_of(node: Node) -> tuple[str, ...]:
+    """Names of the nodes that `node` was made from, graph by graph, back to the captured model's."""
+    names: list[str] = []
+    sources = list(node.meta.get("from_node", ()))
+    while sources:
+        source = sources.pop()
+        names.append(source.name)
+        sources.extend(source.from_node)
+    return tuple(names)

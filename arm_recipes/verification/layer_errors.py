@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from arm_recipes.simulators.base import Traced
-from arm_recipes.simulators.tracing import origin_of
-from arm_recipes.upstream.graphs import operator_name, where
+from arm_recipes.upstream.graphs import operator_name, origin_of, where
 
 from .metrics import Moments, sqnr_db
 

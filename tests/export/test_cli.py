@@ -18,10 +18,10 @@ from executorch.devtools.etrecord import parse_etrecord
 from executorch.export import ExportRecipe
 from executorch.export import export as standard_export
 
-from arm_recipes import ArmRecipeType, export, quantization_report, report
+from arm_recipes import ArmRecipeType, export, files, quantization_report, report
 from arm_recipes.cli import group
 from arm_recipes.recipes import catalog, options
-from arm_recipes.session import bundle
+from arm_recipes.reporting import build
 from arm_recipes.session.loading import load_model
 
 # Two delegates on Ethos-U55, with operators between and behind them that no Arm target takes.
@@ -294,7 +294,7 @@ def test_a_bug_shows_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch
     def broken(session: object, **how: object) -> None:
         raise TypeError("a bug")
 
-    monkeypatch.setattr(reporting, "report", broken)
+    monkeypatch.setattr(build, "report", broken)
     with pytest.raises(TypeError, match="a bug"):
         group.main(["export", "model.py:small", "-r", "tosa-fp"])
 
@@ -302,16 +302,16 @@ def test_a_bug_shows_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.pte"
     for error in (KeyboardInterrupt, OSError):
-        with pytest.raises(error), bundle.replacing(path) as file:
+        with pytest.raises(error), files.replacing(path) as file:
             file.write(b"half")
             raise error
         assert list(path.parent.iterdir()) == []
-    bundle.write_whole(path, b"whole")
-    with pytest.raises(KeyboardInterrupt), bundle.replacing(path) as file:
+    files.write_whole(path, b"whole")
+    with pytest.raises(KeyboardInterrupt), files.replacing(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"whole"]
-    assert path.stat().st_mode & 0o777 == 0o666 & ~bundle._umask()
+    assert path.stat().st_mode & 0o777 == 0o666 & ~files._umask()
 
 
 def test_reports_of_several_methods() -> None:

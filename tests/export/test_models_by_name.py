@@ -135,7 +135,7 @@ def test_what_a_file_raises_is_shown_without_our_frames(content: str, error: str
     message = str(caught.value)
     assert message.startswith(f"model='nets.py': the file raised while it was run:\n  File \"{nets}\", line ")
     assert message.endswith(error)
-    assert "arm_recipes/models.py" not in message
+    assert "arm_recipes/session/loading.py" not in message
     assert "importlib" not in message
 
 

@@ -84,7 +84,7 @@ def test_the_command(
 
 
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arm_recipes.clusters._SECONDS_TO_CONNECT", 0.2)
+    monkeypatch.setattr("arm_recipes.sweeping.executors._SECONDS_TO_CONNECT", 0.2)
     with pytest.raises(ArmRecipeError, match="no scheduler can be reached there"), dask_executor("tcp://127.0.0.1:9"):
         pass
     with pytest.raises(ArmRecipeError, match="no scheduler can be reached there"), dask_executor("nonsense://a"):

@@ -21,7 +21,7 @@ _HEAVY = "print('loaded', *sorted({'torch', 'executorch', 'torchao'} & sys.modul
 
 def _run(*arguments: str, code: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, which says at its end whether torch was imported."""
-    script = f"import sys, atexit; atexit.register(lambda: {_HEAVY}); {code}\nfrom arm_recipes import cli\n"
+    script = f"import sys, atexit; atexit.register(lambda: {_HEAVY}); {code}\nfrom arm_recipes.cli import group\n"
     return subprocess.run(
         [sys.executable, "-c", f"{script}sys.exit(group.main({list(arguments)!r}))"],
         capture_output=True,

@@ -22,10 +22,10 @@ def _loaded_by(statement: str) -> list[str]:
     [
         "import arm_recipes; dir(arm_recipes); arm_recipes.__version__",
         "from arm_recipes import OptionError",
-        "import arm_recipes.catalog, arm_recipes.errors, arm_recipes.vela",
-        "import arm_recipes.options, arm_recipes.cmsis_nn",
-        "import arm_recipes.advice, arm_recipes.export_report, arm_recipes.report_text, arm_recipes.pages",
-        "import arm_recipes.sweep_result, arm_recipes.vela_run; arm_recipes.vela_run.start_worker()",
+        "import arm_recipes.recipes.catalog, arm_recipes.errors, arm_recipes.tools.vela",
+        "import arm_recipes.recipes.options, arm_recipes.tools.cmsis_nn",
+        "import arm_recipes.reporting.advice, arm_recipes.reporting.text, arm_recipes.documents",
+        "import arm_recipes.sweeping.result; from arm_recipes.tools.vela import compiler; compiler.start_worker()",
     ],
 )
 def test_is_light(statement: str) -> None:
@@ -35,7 +35,7 @@ def test_is_light(statement: str) -> None:
 def test_a_listing_loads_of_executorch_only_the_table_of_cores() -> None:
     """What a listing needs is every option of every recipe."""
     code = (
-        "import sys; from arm_recipes import catalog, options; "
+        "import sys; from arm_recipes.recipes import catalog, options; "
         "[options.describe(recipe) for recipe in catalog.RECIPES]; "
         "print(*(name for name in sys.modules if name.startswith(('torch', 'executorch.'))))"
     )
