@@ -9,7 +9,7 @@ import pytest
 from arm_recipes import SimulationError, ToolError, VerifyReport, verify
 from arm_recipes.recipes import catalog
 from arm_recipes.simulators.vgf_emulation import ROOT
-from tests.simulators.test_catalog import LEAST, NETWORKS, samples, session
+from tests.verification.test_catalog import LEAST, NETWORKS, samples, session
 
 _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.VGF]
 

@@ -246,7 +246,7 @@ def test_no_flag_of_vela_ends_the_process_or_writes_a_file(tmp_path: Path) -> No
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from arm_recipes.recipes import catalog, options
-from arm_recipes.tools import vela
+from arm_recipes.tools.vela import config
 from arm_recipes.errors import OptionError
 taken = 0
 flags = sorted(config._argument_parser()._option_string_actions)

@@ -143,7 +143,7 @@ def test_without_pandas() -> None:
 def test_without_dask() -> None:
     code = (
         "import sys; sys.modules['distributed'] = None; from arm_recipes import ToolError\n"
-        "from arm_recipes.clusters import dask_executor\n"
+        "from arm_recipes.sweeping.executors import dask_executor\n"
         "try: dask_executor('tcp://host:8786').__enter__()\n"
         "except ToolError as error: print(error)"
     )

@@ -32,7 +32,7 @@ from arm_recipes import (
 )
 from arm_recipes.sweeping.run import _hidden_main
 from arm_recipes.tools.vela.compiler import VelaFailure
-from tests.export.test_retarget import _two_subgraphs, linear
+from tests.sweeping.test_retarget import _two_subgraphs, linear
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8
 U65 = ArmRecipeType.ETHOSU_U65_INT8

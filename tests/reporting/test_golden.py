@@ -2,7 +2,7 @@
 
 The files are written anew, to be read before they are committed, by
 
-    ARM_RECIPES_WRITE_GOLDEN=1 python -m pytest tests/export/test_report_golden.py
+    ARM_RECIPES_WRITE_GOLDEN=1 python -m pytest tests/reporting/test_golden.py
 """
 
 from __future__ import annotations

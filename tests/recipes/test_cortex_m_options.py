@@ -137,7 +137,7 @@ def test_without_the_table_the_error_says_what_to_install(monkeypatch: pytest.Mo
 
 def test_describing_them_is_light() -> None:
     code = (
-        "import sys; from arm_recipes import catalog, options; "
+        "import sys; from arm_recipes.recipes import catalog, options; "
         "[options.describe(r) for r in catalog.RECIPES if r.name.startswith('CORTEX')]; "
         "assert 'torch' not in sys.modules"
     )
