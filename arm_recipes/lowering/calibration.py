@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from arm_recipes.errors import CalibrationError
 from arm_recipes.samples import CalibrationData, InputSpec
+from arm_recipes.samples.inputs import check
 from arm_recipes.upstream.digests import add_to_digest
 
 Samples = Iterable[tuple[Any, ...]]
@@ -33,9 +34,9 @@ class CalibrationSummary:
     """What one method of a quantized program was calibrated on.
 
     Attributes:
-        source: where the samples came from.
-        samples: how many there were.
-        digest: SHA-256 over dtype, shape and bytes of every input, in order.
+        source: where the samples came from, in words.
+        samples: number of samples.
+        digest: SHA-256 (hexadecimal) over dtype, shape and bytes of every input of every sample, in order.
     """
 
     source: str
@@ -49,10 +50,20 @@ _RUN = "arm_recipes.calibration_run"
 
 @dataclass
 class _Run:
-    """One method's calibration, while it goes on."""
+    """One method's calibration, while it goes on.
+
+    Attributes:
+        specs: the inputs of the captured module.
+        data: what the recipe has for this method; None for the session's own samples.
+        checked: the data whose samples are fed as they are, and checked against these specs.
+        handle: removes the hook.
+        samples: number of samples that reached the module.
+        digest: over those.
+    """
 
     specs: tuple[InputSpec, ...]
-    source: str
+    data: CalibrationData | list[tuple[Any, ...]] | None
+    checked: CalibrationData | None = None
     handle: RemovableHandle | None = None
     samples: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
@@ -82,29 +93,28 @@ class CalibrationWatch:
         self._data = tuple(data)
         self._turn = itertools.cycle(self._data)
         self._show = show
-        self._current: CalibrationData | list[tuple[Any, ...]] | None = None
-        self._specs: tuple[InputSpec, ...] = ()
+        self._run: _Run | None = None
 
     def __repr__(self) -> str:
         return f"<arm_recipes' watch over the calibration of {self._recipe}>"
 
     def start(self, model: GraphModule) -> GraphModule:
-        self._specs = input_specs(model)
-        self._current = next(self._turn, None)
-        source = self._current.source if isinstance(self._current, CalibrationData) else "example inputs"
-        run = _Run(self._specs, source)
+        run = self._run = _Run(input_specs(model), next(self._turn, None))
         run.handle = model.register_forward_pre_hook(lambda _, inputs: self._check(run, inputs))
         model.meta[_RUN] = run
         return model
 
     def samples(self) -> Samples:
         """The samples of the method that was prepared last."""
-        data = self._current
-        assert data is not None
+        assert self._run is not None and self._run.data is not None
+        data, specs = self._run.data, self._run.specs
         if not isinstance(data, CalibrationData):
             return self._show(data, len(data))
         # Data that is bound already knows the names of the model's arguments, which a captured program may have lost.
-        bound = data.bind(self._specs) if data.specs is None else data
+        bound = data.bind(specs) if data.specs is None else data
+        known = bound.specs or ()
+        if len(known) == len(specs) and all(own.takes(spec) for own, spec in zip(specs, known)):
+            self._run.checked = bound
         try:
             total = len(bound)
         except TypeError:
@@ -113,6 +123,7 @@ class CalibrationWatch:
 
     def finish(self, model: GraphModule) -> GraphModule:
         run: _Run = model.meta.pop(_RUN)
+        self._run = None
         if run.handle is not None:
             run.handle.remove()
         if run.samples == 0:
@@ -128,28 +139,20 @@ class CalibrationWatch:
                 CalibrationWarning,
                 stacklevel=2,
             )
-        model.meta[_SUMMARY] = CalibrationSummary(run.source, run.samples, run.digest.hexdigest())
+        source = run.data.source if isinstance(run.data, CalibrationData) else "example inputs"
+        model.meta[_SUMMARY] = CalibrationSummary(source, run.samples, run.digest.hexdigest())
         return model
 
     def _check(self, run: _Run, inputs: tuple[Any, ...]) -> None:
-        where = f"{self._recipe}: calibration sample {run.samples}"
-        if len(inputs) != len(run.specs):
-            raise CalibrationError(
-                f"{where} has {len(inputs)} inputs; the model takes {len(run.specs)}. "
-                "A sample is a tuple with one tensor per input: (x,) for a model of one input."
-            )
-        for index, (value, spec) in enumerate(zip(inputs, run.specs)):
-            if not isinstance(value, Tensor):
-                continue
-            place = f"{where}: input {index} ({spec.name})"
-            shape, wanted = tuple(value.shape), spec.shape
-            if len(shape) != len(wanted) or any(want not in (None, size) for size, want in zip(shape, wanted)):
-                raise CalibrationError(f"{place} has shape {list(shape)}; the model takes {list(wanted)}.")
-            if value.dtype != spec.dtype:
-                raise CalibrationError(f"{place} has dtype {value.dtype}; the model takes {spec.dtype}.")
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise CalibrationError(f"{place} holds NaN or infinity, which no quantization range can be made of.")
-            add_to_digest(run.digest, value)
+        digest = run.checked.digest_through(run.samples, inputs) if run.checked is not None else None
+        if digest is not None:
+            run.digest = digest
+        else:
+            run.checked = None
+            check(inputs, run.specs, f"{self._recipe}: calibration sample {run.samples}")
+            for value in inputs:
+                if isinstance(value, Tensor):
+                    add_to_digest(run.digest, value)
         run.samples += 1
 
 

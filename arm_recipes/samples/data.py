@@ -12,7 +12,8 @@ import torch
 from arm_recipes.errors import CalibrationError, spell
 from arm_recipes.upstream.digests import add_to_digest
 
-from .files import READERS, ImageOptions, image_form
+from .files import READERS
+from .images import ImageOptions, image_form
 from .inputs import InputSpec, check_values, counted, cut, fit, named, specs_of
 from .sources import FileSource, Piece, Settings, Source, source_of
 
@@ -25,14 +26,14 @@ class CalibrationRecord:
     """What one pass through calibration data gave.
 
     Attributes:
-        source: where it came from.
-        samples: how many.
+        source: where the samples came from, in words.
+        samples: number of samples.
         digest: SHA-256 (hexadecimal) over dtype, shape and bytes of every input of every sample, in order.
         complete: whether the pass came to its end.
-        files: how many files are used; None where the source is no path.
-        files_found: how many supported files there are, used or not; likewise.
-        unsupported: how many files were passed over because of their kind.
-        unsupported_names: the first of those.
+        files: number of files that are used; None where the source is no path.
+        files_found: number of supported files, used or not; None where the source is no path.
+        unsupported: number of files that were passed over because of their kind.
+        unsupported_names: names of the first of those.
     """
 
     source: str
@@ -93,7 +94,8 @@ def load_calibration(
         size: height and width of images, or one number for both; the model's by default. Images are stretched to it,
             not cropped, with bilinear filtering.
         mean: subtracted from pixels scaled to 0..1, one number or one per channel; default 0.
-        std: by which the result is divided, likewise; default 1. Both only for models that take floats.
+        std: what the result is divided by, one number or one per channel; default 1. Both only for models that take
+            floats.
         layout: of the model's images, "NCHW" or "NHWC".
 
     Images are turned as their EXIF data says, and become RGB or gray as the model has 3 or 1 channels, without their
@@ -122,24 +124,27 @@ def load_calibration(
         if names is not None:
             source = source._renamed(names)
         return source if example_inputs is None else source.bind(specs_of(example_inputs))
-    found = source_of(source, settings)
-    files = found.files if isinstance(found, FileSource) else None
+    data = CalibrationData(_checked_source(source, settings), settings)
+    return data if example_inputs is None else data.bind(specs_of(example_inputs))
+
+
+def _checked_source(given: object, settings: Settings) -> Source:
+    """The source of `given`. Warns of files that are not used; refuses options that have no use for it."""
+    source = source_of(given, settings)
+    files = source.files if isinstance(source, FileSource) else None
     if settings.image.given and (files is None or files.image is None):
         raise CalibrationError(
-            f"{spell(settings.image.given)}: only images have this, and there are none in {found.description}. Leave "
+            f"{spell(settings.image.given)}: only images have this, and there are none in {source.description}. Leave "
             "it out; tensors are taken as they are."
         )
     if files is not None and files.unsupported:
-        named_files = ", ".join(files.unsupported_names) + (
-            ", ..." if files.unsupported > len(files.unsupported_names) else ""
-        )
+        more = ", ..." if files.unsupported > len(files.unsupported_names) else ""
         warnings.warn(
-            f"{files.description}: {counted(files.unsupported, 'file')} of unsupported kinds not used ({named_files}). "
-            f"Supported: {spell(READERS)}.",
-            stacklevel=2,
+            f"{files.description}: {counted(files.unsupported, 'file')} of unsupported kinds not used "
+            f"({', '.join(files.unsupported_names)}{more}). Supported: {spell(READERS)}.",
+            stacklevel=3,
         )
-    data = CalibrationData(found, settings)
-    return data if example_inputs is None else data.bind(specs_of(example_inputs))
+    return source
 
 
 class CalibrationData:
@@ -193,6 +198,15 @@ class CalibrationData:
             unsupported=files.unsupported,
             unsupported_names=files.unsupported_names,
         )
+
+    def digest_through(self, index: int, inputs: Sequence[object]) -> hashlib._Hash | None:
+        """The digest of the samples up to number `index`, if that is the latest one and `inputs` are its very tensors;
+        else None."""
+        current = self._pass
+        if current is None or current.samples != index + 1 or len(current.latest) != len(inputs):
+            return None
+        same = all(value is tensor for value, tensor in zip(inputs, current.latest))
+        return current.digest.copy() if same else None
 
     def folder_indices(self) -> list[int]:
         """For data in one folder per class, the class of each file that is used: the index of the folder that it lies
@@ -336,8 +350,10 @@ class _Pass:
         self.samples = 0
         self.digest = hashlib.sha256()
         self.complete = False
+        self.latest: tuple[torch.Tensor, ...] = ()
 
-    def add(self, sample: Sequence[torch.Tensor]) -> None:
+    def add(self, sample: tuple[torch.Tensor, ...]) -> None:
+        self.latest = sample
         for tensor in sample:
             add_to_digest(self.digest, tensor)
         self.samples += 1

@@ -25,9 +25,9 @@ class InputSpec:
     """One input of a model.
 
     Attributes:
-        name: of the argument, by which samples given as dicts are read; None where it is not known.
+        name: the argument's, by which samples given as dicts are read; None where it is not known.
         shape: sizes of the dimensions; None for one that may be of any size.
-        dtype: of the elements.
+        dtype: the elements' dtype.
     """
 
     name: str | None
@@ -37,6 +37,10 @@ class InputSpec:
     @property
     def shape_text(self) -> str:
         return shape_text(self.shape)
+
+    def takes(self, other: InputSpec) -> bool:
+        """Whether all that fits `other` fits this, whatever their names."""
+        return self.dtype == other.dtype and _fits(other.shape, self.shape)
 
 
 def specs_of(example_inputs: object, names: Sequence[str] | None = None) -> tuple[InputSpec, ...]:
@@ -112,11 +116,7 @@ def fit(
     for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names, row), specs)):
         place = f"{where}: {_input(index, spec)}"
         tensor = _tensor(value, spec, place, numbers=data_set)
-        if tensor.dtype != spec.dtype:
-            raise CalibrationError(
-                f"{place} has dtype {_dtype(tensor.dtype)} (shape {shape_text(tensor.shape)}); the model takes "
-                f"{_dtype(spec.dtype)} (shape {spec.shape_text}). {_cast_hint(tensor.dtype, spec.dtype)}"
-            )
+        _check_dtype(tensor, spec, place)
         if data_set and spec.shape[:1] in ((1,), (None,)) and _fits(tensor.shape, spec.shape[1:]):
             tensor = tensor.unsqueeze(0)
         tensors.append(tensor)
@@ -138,6 +138,26 @@ def fit(
     return tuple(tensors), counts[0]
 
 
+def check(sample: Sequence[object], specs: Sequence[InputSpec], where: str) -> None:
+    """Refuse a sample that a model can't be called with as it is. What is no tensor is only counted.
+
+    Args:
+        sample: the arguments of the call, in order.
+        specs: the model's inputs.
+        where: what errors call the sample.
+
+    Raises:
+        CalibrationError: the number of inputs, a dtype or a shape is not the model's, or a value is NaN or infinite.
+    """
+    for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names=True, row=True), specs)):
+        if isinstance(value, torch.Tensor):
+            place = f"{where}: {_input(index, spec)}"
+            _check_dtype(value, spec, place)
+            if not _fits(value.shape, spec.shape):
+                raise _misfit(value.shape, spec, place, _shape_hint(value.shape, spec.shape))
+    check_values(sample, specs, where)
+
+
 def cut(
     tensors: Sequence[torch.Tensor], specs: Sequence[InputSpec], index: int, count: int
 ) -> tuple[torch.Tensor, ...]:
@@ -148,9 +168,11 @@ def cut(
     return tuple(tensor[index * size : (index + 1) * size].clone() for tensor, size in zip(tensors, sizes))
 
 
-def check_values(sample: Sequence[torch.Tensor], specs: Sequence[InputSpec], where: str) -> None:
+def check_values(sample: Sequence[object], specs: Sequence[InputSpec], where: str) -> None:
     """Refuse NaN and infinity, which would spoil the scales of all that comes after them."""
     for index, (tensor, spec) in enumerate(zip(sample, specs)):
+        if not isinstance(tensor, torch.Tensor):
+            continue
         if tensor.is_meta:
             raise CalibrationError(
                 f"{where}: {_input(index, spec)} is a meta tensor, which has no values. Give real data."
@@ -244,7 +266,7 @@ def _tensor(value: object, spec: InputSpec, place: str, *, numbers: bool) -> tor
     if numbers and isinstance(value, (list, int, float)):
         return _from_numbers(value, spec, place)
     raise CalibrationError(
-        f"{place} is {described(value)}; the model takes a tensor of dtype {_dtype(spec.dtype)} and shape "
+        f"{place} is {described(value)}; the model takes a tensor of dtype {dtype_text(spec.dtype)} and shape "
         f"{spec.shape_text}. Give a torch tensor or a NumPy array."
     )
 
@@ -274,8 +296,8 @@ def _from_numbers(value: object, spec: InputSpec, place: str) -> torch.Tensor:
 
     def refuse(problem: str) -> CalibrationError:
         return CalibrationError(
-            f"{place} is a list that {problem}; the model takes {_dtype(spec.dtype)}, shape {spec.shape_text}. Give a "
-            "tensor or a NumPy array, for a data set e.g. with_format('torch')."
+            f"{place} is a list that {problem}; the model takes {dtype_text(spec.dtype)}, shape {spec.shape_text}. "
+            "Give a tensor or a NumPy array, for a data set e.g. with_format('torch')."
         )
 
     try:
@@ -296,7 +318,19 @@ def _kind(dtype: torch.dtype) -> str:
     return "complex" if dtype.is_complex else "float" if dtype.is_floating_point else "integer"
 
 
-def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+def _check_dtype(tensor: torch.Tensor, spec: InputSpec, place: str) -> None:
+    if tensor.dtype != spec.dtype:
+        raise CalibrationError(
+            f"{place} has dtype {dtype_text(tensor.dtype)} (shape {shape_text(tensor.shape)}); the model takes "
+            f"{dtype_text(spec.dtype)} (shape {spec.shape_text}). {_cast_hint(tensor.dtype, spec.dtype)}"
+        )
+
+
+def _misfit(shape: Sequence[int], spec: InputSpec, place: str, hint: str) -> CalibrationError:
+    return CalibrationError(f"{place} has shape {shape_text(shape)}; the model takes {spec.shape_text}. {hint}")
+
+
+def _fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
     return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted))
 
 
@@ -319,7 +353,7 @@ def _multiple(shape: Sequence[int], spec: InputSpec, place: str) -> int:
         )
     else:
         hint = _shape_hint(shape, spec.shape)
-    raise CalibrationError(f"{place} has shape {shape_text(shape)}; the model takes {spec.shape_text}. {hint}")
+    raise _misfit(shape, spec, place, hint)
 
 
 def _shape_hint(shape: Sequence[int], wanted: Sequence[int | None]) -> str:
@@ -336,13 +370,13 @@ def _shape_hint(shape: Sequence[int], wanted: Sequence[int | None]) -> str:
 
 
 def _cast_hint(got: torch.dtype, wanted: torch.dtype) -> str:
-    cast = f"x.to({wanted}), or x.astype(np.{_dtype(wanted)}) in NumPy"
+    cast = f"x.to({wanted}), or x.astype(np.{dtype_text(wanted)}) in NumPy"
     if got == torch.uint8 and wanted.is_floating_point:
         return f"Raw pixels have to be scaled as the model was trained, e.g. {cast} / 255."
     return f"Nothing is cast in silence: if the values are right, convert them with {cast}."
 
 
-def _dtype(dtype: torch.dtype) -> str:
+def dtype_text(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

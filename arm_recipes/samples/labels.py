@@ -16,13 +16,13 @@ from torch import Tensor
 from arm_recipes.errors import CalibrationError, spell
 
 from . import CalibrationData, InputSpec, load_calibration
-from .files import READERS, is_image, read
+from .files import TENSOR_SUFFIXES, read
 
 FOLDERS = "folders"
 
 _KEYS = ("label", "labels")
 _LINES = (".txt", ".csv")
-_KINDS = (*_LINES, *(suffix for suffix in READERS if not is_image(Path(f"x{suffix}"))))
+_SUFFIXES = (*_LINES, *TENSOR_SUFFIXES)
 
 Inputs = tuple[Tensor, ...]
 
@@ -120,10 +120,10 @@ def read_labels(given: str | os.PathLike[str]) -> object:
     """
     path = Path(given).expanduser()
     kind = path.suffix.lower()
-    if kind not in _KINDS:
+    if kind not in _SUFFIXES:
         raise CalibrationError(
-            f"labels={str(given)!r}: files of kind {kind or 'no suffix'!r} hold no labels. Allowed: {spell(_KINDS)}; "
-            f"or {FOLDERS!r}, for data in one folder per class."
+            f"labels={str(given)!r}: files of kind {kind or 'no suffix'!r} hold no labels. Allowed: {spell(_SUFFIXES)};"
+            f" or {FOLDERS!r}, for data in one folder per class."
         )
     if kind not in _LINES:
         content: Any = read(path, None)

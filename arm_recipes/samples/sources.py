@@ -16,7 +16,8 @@ from torch.utils.data import IterableDataset
 
 from arm_recipes.errors import CalibrationError
 
-from .files import Files, ImageOptions, find_files, image_form, is_mapped, read
+from .files import Files, find_files, is_mapped, read
+from .images import ImageOptions, image_form
 from .inputs import InputSpec, described
 
 

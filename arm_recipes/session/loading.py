@@ -24,7 +24,7 @@ from torch.export import ExportedProgram
 
 from arm_recipes.errors import ArmRecipeError, ModelError, nearest, spell
 from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
-from arm_recipes.samples.files import READERS, is_image, read
+from arm_recipes.samples.files import TENSOR_SUFFIXES, read
 
 Model = nn.Module | ExportedProgram
 
@@ -281,9 +281,6 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"something of type {type(value).__name__}"
 
 
-_INPUT_KINDS = tuple(suffix for suffix in READERS if not is_image(Path(f"x{suffix}")))
-
-
 def read_inputs(paths: Sequence[str], model: Model) -> tuple[Tensor, ...]:
     """Read the inputs of one call from files: one file for all, or one for each, in order. Runs no code.
 
@@ -295,10 +292,10 @@ def read_inputs(paths: Sequence[str], model: Model) -> tuple[Tensor, ...]:
     inputs: list[Tensor] = []
     for given in paths:
         path = Path(given).expanduser()
-        if path.suffix.lower() not in _INPUT_KINDS:
+        if path.suffix.lower() not in TENSOR_SUFFIXES:
             raise ModelError(
                 f"inputs={given!r}: files of kind {path.suffix or 'no suffix'!r} hold no inputs. "
-                f"Allowed: {spell(_INPUT_KINDS)}."
+                f"Allowed: {spell(TENSOR_SUFFIXES)}."
             )
         if not path.is_file():
             raise ModelError(f"inputs={given!r}: no such file. Give tensors that the model is called with.")

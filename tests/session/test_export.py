@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from arm_recipes import (
     OptionError,
     calibration_summary,
     export,
+    load_calibration,
     vela_estimates,
 )
 from arm_recipes.session.progress import shown
@@ -335,19 +336,41 @@ class TestTheUsersOwnCalibrationFunction:
         samples = _samples(models.conv_net(), 5)
         assert calibration_summary(self._export(lambda: samples))["forward"].samples == 5
 
+    def test_own_data_that_is_changed_on_its_way(self) -> None:
+        """What data has checked and counted holds only for samples that come as it gave them."""
+        example = models.conv_net()
+        samples = _samples(example, 4)
+        recipe = ExportRecipe.get_recipe(TOSA_INT8, calibration=samples)
+        assert recipe.quantization_recipe is not None
+        own = recipe.quantization_recipe.calibration_inputs_fn
+        assert own is not None
+        changed = [samples[0], (samples[1][0] * 2,), samples[3]]
+
+        def changing() -> Iterator[tuple[Tensor, ...]]:
+            for index, inputs in enumerate(own()):
+                if index != 2:
+                    yield (inputs[0] * 2,) if index == 1 else inputs
+
+        recipe.quantization_recipe.calibration_inputs_fn = changing
+        summary = calibration_summary(standard_export(example.model, [example.inputs], recipe))["forward"]
+        data = load_calibration(changed, example_inputs=example.inputs)
+        list(data)
+        assert data.record is not None
+        assert (summary.samples, summary.digest) == (3, data.record.digest)
+
     @pytest.mark.parametrize(
         ("samples", "message"),
         [
             (
                 [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)],
-                r"input 0 \(x\) has shape \[3, 8, 8\]; the model takes",
+                r"sample 0: input 0 \(x\) has shape \(3, 8, 8\); the model takes",
             ),
-            ([(torch.zeros(2, 3, 8, 8),)], r"has shape \[2, 3, 8, 8\]; the model takes \[1, 3, 8, 8\]"),
-            ([(torch.zeros(1, 3, 4, 4),)], r"has shape \[1, 3, 4, 4\]; the model takes \[1, 3, 8, 8\]"),
-            ([(torch.zeros(1, 1, 1, 1),)], r"has shape \[1, 1, 1, 1\]; the model takes \[1, 3, 8, 8\]"),
-            ([(torch.zeros(1, 3, 8, 8).double(),)], "has dtype torch.float64; the model takes torch.float32"),
-            ([(torch.zeros(1, 3, 8, 8), 1)], "sample 0 has 2 inputs; the model takes 1. A sample is a tuple with one"),
-            ([(torch.full((1, 3, 8, 8), torch.inf),)], "holds NaN or infinity"),
+            ([(torch.zeros(2, 3, 8, 8),)], r"has shape \(2, 3, 8, 8\); the model takes \(1, 3, 8, 8\)"),
+            ([(torch.zeros(1, 3, 4, 4),)], r"has shape \(1, 3, 4, 4\)"),
+            ([(torch.zeros(1, 1, 1, 1),)], r"has shape \(1, 1, 1, 1\)"),
+            ([(torch.zeros(1, 3, 8, 8).double(),)], r"has dtype float64 .*; the model takes float32"),
+            ([(torch.zeros(1, 3, 8, 8), 1)], r"sample 0: it has 2 inputs \(.*\); the model takes 1 input \(x: "),
+            ([(torch.full((1, 3, 8, 8), torch.inf),)], "has 0 NaN and 192 infinite values"),
         ],
     )
     def test_with_a_sample_that_does_not_fit(self, samples: Any, message: str) -> None:
