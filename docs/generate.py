@@ -21,13 +21,6 @@ ROOT = Path(__file__).parents[1]
 _BEGIN = "<!-- made by docs/generate.py -->"
 _END = "<!-- end -->"
 
-_FAMILY_TITLES = {
-    Family.ETHOS_U: "Ethos-U",
-    Family.TOSA: "TOSA",
-    Family.VGF: "VGF",
-    Family.CORTEX_M: "Cortex-M",
-}
-
 
 def _recipe_table() -> Iterator[str]:
     yield "| `ArmRecipeType` | default target | precision |"
@@ -58,8 +51,8 @@ def recipes_page() -> str:
         "installed version, beside the other defaults.",
         "",
     ]
-    for family, title in _FAMILY_TITLES.items():
-        lines += [f"## {title}", ""]
+    for family in Family:
+        lines += [f"## {family.facts.title}", ""]
         grouped: dict[tuple[str, ...], list[str]] = {}
         for recipe in catalog.RECIPES:
             if recipe.family is family:

@@ -24,7 +24,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from arm_recipes.recipes.catalog import RECIPES, Family, Recipe
+from arm_recipes.recipes.catalog import RECIPES, Recipe
 from arm_recipes.recipes.names import typed
 from arm_recipes.tools.fvp import BOARDS, INSTALL, RUNNER
 
@@ -69,51 +69,46 @@ class _Tool:
         name: for people.
         distribution: what pip calls it.
         module: what has to be importable.
-        families: that need it to export; None for all.
+        every: whether all recipes need it to export; otherwise those do whose family names it.
         install: what to give to pip.
     """
 
     name: str
     distribution: str
     module: str
-    families: tuple[Family, ...] | None
     install: str
+    every: bool = False
 
 
 _ETHOS_U_EXTRA = "'executorch[ethos-u]'"
-_THROUGH_TOSA = (Family.ETHOS_U, Family.TOSA, Family.VGF)
 _CONVERTER = "model-converter"
 
 _TOOLS = (
-    _Tool(name="torch", distribution="torch", module="torch", families=None, install="torch"),
-    _Tool(name="executorch", distribution="executorch", module="executorch", families=None, install="executorch"),
-    _Tool(name="torchao", distribution="torchao", module="torchao", families=None, install="torchao"),
+    _Tool(name="torch", distribution="torch", module="torch", install="torch", every=True),
+    _Tool(name="executorch", distribution="executorch", module="executorch", install="executorch", every=True),
+    _Tool(name="torchao", distribution="torchao", module="torchao", install="torchao", every=True),
     _Tool(
         name="Vela",
         distribution="ethos-u-vela",
         module="ethosu",
-        families=(Family.ETHOS_U,),
         install=_ETHOS_U_EXTRA,
     ),
     _Tool(
         name="TOSA serializer",
         distribution="tosa-tools",
         module="tosa_serializer",
-        families=_THROUGH_TOSA,
         install=_ETHOS_U_EXTRA,
     ),
     _Tool(
         name="TOSA reference model",
         distribution="tosa-tools",
         module="tosa_reference_model",
-        families=(),
         install=_ETHOS_U_EXTRA,
     ),
     _Tool(
         name=_CONVERTER,
         distribution="ai_ml_sdk_model_converter",
         module="model_converter",
-        families=(Family.VGF,),
         install="ai_ml_sdk_model_converter",
     ),
 )
@@ -136,12 +131,12 @@ def readiness(found: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
 
 def needs(found: Iterable[Check], recipe: Recipe) -> tuple[str, ...]:
     """The tools that `recipe` needs beyond those that all recipes need."""
-    tools = {tool.name for tool in _TOOLS if tool.families is not None}
-    return tuple(check.name for check in found if check.name in tools and typed(recipe) in check.wanted_by)
+    return tuple(check.name for check in found if check.name in recipe.family.facts.tools)
 
 
-def _wanted_by(families: tuple[Family, ...] | None) -> tuple[str, ...]:
-    return tuple(typed(recipe) for recipe in RECIPES if families is None or recipe.family in families)
+def _wanted_by(tool: str | None) -> tuple[str, ...]:
+    """The recipes whose family needs a tool; all of them for None."""
+    return tuple(typed(recipe) for recipe in RECIPES if tool is None or tool in recipe.family.facts.tools)
 
 
 def _python() -> Check:
@@ -160,7 +155,7 @@ def _python() -> Check:
 
 def _glibc() -> Check:
     """The C library against what the tools that come as binaries were built for."""
-    check = Check(name="glibc", status=OK, detail="", wanted_by=_wanted_by((Family.VGF,)))
+    check = Check(name="glibc", status=OK, detail="", wanted_by=_wanted_by(_CONVERTER))
     library, version = platform.libc_ver()
     if library != "glibc":
         return replace(check, detail=f"not used here ({platform.system()})")
@@ -192,7 +187,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _check(tool: _Tool, run: bool) -> Check:
-    check = Check(name=tool.name, status=OK, detail="", wanted_by=_wanted_by(tool.families))
+    check = Check(name=tool.name, status=OK, detail="", wanted_by=_wanted_by(None if tool.every else tool.name))
     required = _required(tool.distribution)
     try:
         version = metadata.version(tool.distribution)

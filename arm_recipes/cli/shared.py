@@ -116,7 +116,7 @@ def check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str
         raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
     if how["inputs"] and how["shapes"]:
         raise click.UsageError("--inputs and --shape are both given. Example inputs are read or random: leave one out.")
-    if how.get("max_sram") is not None and not recipe.family.has_firmware:
+    if how.get("max_sram") is not None and not recipe.family.facts.has_firmware:
         raise click.UsageError(
             f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
         )

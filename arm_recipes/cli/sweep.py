@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.recipes import catalog
+from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import short_name, typed
 
 from .output import chatter, complain, status, writing
@@ -131,7 +131,7 @@ def _sweep_options(
     recipes: Sequence[catalog.Recipe], given: Iterable[tuple[str, str]], how: dict[str, Any]
 ) -> dict[str, Any]:
     for recipe in recipes:
-        if recipe.family is not catalog.Family.ETHOS_U:
+        if not options.retargetable(recipe):
             raise click.UsageError(f"-r {typed(recipe)}: only Ethos-U has configurations to sweep.")
     for key, _ in given:
         if key in _AXES:

@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.recipes.options import CortexMOptions
+from arm_recipes.recipes.cortex_m import CortexMOptions
 from arm_recipes.tools import cmsis_nn
 
 from .channels_last import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer

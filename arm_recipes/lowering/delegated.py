@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from arm_recipes.recipes.catalog import Precision, Recipe
-from arm_recipes.recipes.options import DelegatedOptions
+from arm_recipes.recipes.delegated import DelegatedOptions
 
 from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck

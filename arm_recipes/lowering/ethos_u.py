@@ -6,7 +6,7 @@ from executorch.backends.arm.ethosu import EthosUCompileSpec
 from executorch.export import ExportRecipe
 
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.recipes.options import EthosUOptions
+from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.tools import vela
 
 from .delegated import delegated, settle_pass_pipeline

@@ -6,7 +6,7 @@ from executorch.backends.arm.tosa.compile_spec import TosaCompileSpec
 from executorch.export import ExportRecipe
 
 from arm_recipes.recipes.catalog import TOSA_PROFILES, Recipe
-from arm_recipes.recipes.options import TosaOptions
+from arm_recipes.recipes.delegated import TosaOptions
 
 from .delegated import delegated
 

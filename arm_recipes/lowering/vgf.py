@@ -12,7 +12,7 @@ from executorch.export import ExportRecipe
 
 from arm_recipes.errors import ToolError
 from arm_recipes.recipes.catalog import TOSA_PROFILES, Recipe
-from arm_recipes.recipes.options import VgfOptions
+from arm_recipes.recipes.delegated import VgfOptions
 
 from .delegated import delegated
 

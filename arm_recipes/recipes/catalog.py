@@ -1,7 +1,6 @@
-"""THE table: one row per target, one row per recipe. Pure data, no torch.
+"""THE tables: one row per family, one per target, one per recipe. Pure data, no torch.
 
-To add a target or a recipe, add a row here and run ``python docs/generate.py``. A new family also
-needs its options (`options.py`) and its builder (`lowering/<family>.py`).
+docs/adding.md says what adding to them takes.
 """
 
 from __future__ import annotations
@@ -10,18 +9,105 @@ from dataclasses import dataclass
 from enum import Enum
 
 
+@dataclass(frozen=True, kw_only=True)
+class FamilyFacts:
+    """What is known of a family beyond its name. Code asks for these rather than for the family.
+
+    Attributes:
+        title: what people call it.
+        options: the class of its options, with its module: imported on demand, as it needs this one.
+        tools: what it needs to export beyond torch and executorch, by the names in doctor's table.
+        delegates: whether its programs have delegates; otherwise their operators become kernels of the CPU, which take
+            scratch memory from the runtime's temporary allocator.
+        counted: what a report counts as done by the target.
+        has_firmware: whether programs run in a bare-metal firmware, whose memory can be told.
+        has_estimates: whether its compiler estimates time and memory, layer by layer.
+        for_profile: whether it compiles for a TOSA profile rather than for a piece of hardware.
+        reference_proves: what an agreement with its reference simulator proves, and what not.
+    """
+
+    title: str
+    options: str
+    tools: tuple[str, ...] = ()
+    delegates: bool
+    counted: str
+    has_firmware: bool = False
+    has_estimates: bool = False
+    for_profile: bool = False
+    reference_proves: str
+
+
 class Family(str, Enum):
     """A group of targets that share options and a lowering. The value is the lowering's module name."""
 
-    ETHOS_U = "ethos_u"
-    TOSA = "tosa"
-    VGF = "vgf"
-    CORTEX_M = "cortex_m"
+    _value_: str
+    facts: FamilyFacts
 
-    @property
-    def has_firmware(self) -> bool:
-        """Whether programs run in a bare-metal firmware, whose memory can be told."""
-        return self in (Family.ETHOS_U, Family.CORTEX_M)
+    def __new__(cls, value: str, facts: FamilyFacts) -> Family:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.facts = facts
+        return member
+
+    ETHOS_U = (
+        "ethos_u",
+        FamilyFacts(
+            title="Ethos-U",
+            options="arm_recipes.recipes.ethos_u.EthosUOptions",
+            tools=("Vela", "TOSA serializer"),
+            delegates=True,
+            counted="operators delegated",
+            has_firmware=True,
+            has_estimates=True,
+            reference_proves=(
+                "that the TOSA graphs that were handed to Vela compute what the model does. It proves the graph, and "
+                "not the code that Vela made of it"
+            ),
+        ),
+    )
+    TOSA = (
+        "tosa",
+        FamilyFacts(
+            title="TOSA",
+            options="arm_recipes.recipes.delegated.TosaOptions",
+            tools=("TOSA serializer",),
+            delegates=True,
+            counted="operators delegated",
+            for_profile=True,
+            reference_proves=(
+                "that the TOSA graphs in the program compute what the model does, by Arm's reference for TOSA"
+            ),
+        ),
+    )
+    VGF = (
+        "vgf",
+        FamilyFacts(
+            title="VGF",
+            options="arm_recipes.recipes.delegated.VgfOptions",
+            tools=("TOSA serializer", "model-converter"),
+            delegates=True,
+            counted="operators delegated",
+            for_profile=True,
+            reference_proves=(
+                "that the TOSA graphs that were handed to model-converter compute what the model does. It proves the "
+                "graph, and not what model-converter and a Vulkan driver make of it"
+            ),
+        ),
+    )
+    CORTEX_M = (
+        "cortex_m",
+        FamilyFacts(
+            title="Cortex-M",
+            options="arm_recipes.recipes.cortex_m.CortexMOptions",
+            delegates=False,
+            counted="kernels of CMSIS-NN",
+            has_firmware=True,
+            reference_proves=(
+                "that the program's cortex_m operators, as their Python references define them, compute what the model "
+                "does. It proves neither CMSIS-NN's code nor the memory plan"
+            ),
+        ),
+    )
 
 
 class Precision(str, Enum):
@@ -52,8 +138,8 @@ class Target:
         name: as Arm's tools spell it; for Ethos-U without the MAC count.
         family: decides the options and the lowering.
         macs: Ethos-U's default multiply-accumulates per cycle.
-        system_config: Ethos-U's default section of the vela.ini, as `EthosUCompileSpec` chooses it.
-        memory_mode: likewise.
+        system_config: Ethos-U's default section System_Config.NAME of the vela.ini, as `EthosUCompileSpec` chooses it.
+        memory_mode: Ethos-U's default section Memory_Mode.NAME of the vela.ini, as `EthosUCompileSpec` chooses it.
     """
 
     name: str
@@ -81,7 +167,7 @@ class Recipe:
 
     def compiles_for(self, macs: int | None) -> str:
         """The very target of a program: ``ethos-u55-128`` for 128 MACs, ``cortex-m55``, ``TOSA-1.0+INT``."""
-        if self.family in (Family.TOSA, Family.VGF):
+        if self.family.facts.for_profile:
             return TOSA_PROFILES[self.precision]
         return self.target.name if macs is None else f"{self.target.name}-{macs}"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from arm_recipes.recipes.options import EthosUOptions, Options
+from arm_recipes.recipes.ethos_u import EthosUOptions
+from arm_recipes.recipes.options import Options
 from arm_recipes.tools.vela.config import Estimate
 from arm_recipes.tools.vela.estimates import Layer
 

@@ -22,8 +22,9 @@ from arm_recipes.gates import Gate, check_limits
 from arm_recipes.lowering.calibration import CalibrationSummary, calibration_summary
 from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.recipes import options as declarations
-from arm_recipes.recipes.catalog import Family, Recipe
-from arm_recipes.recipes.options import EthosUOptions, Options
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.ethos_u import EthosUOptions
+from arm_recipes.recipes.options import Options
 from arm_recipes.session.export import vela_estimates
 from arm_recipes.tools.vela.compiler import blocks, compile_graph
 from arm_recipes.tools.vela.config import Estimate, parse_estimates
@@ -92,7 +93,7 @@ def report(
     estimates: tuple[Estimate, ...] = vela_estimates(session)
     estimated: tuple[Layer, ...] = ()
     border: dict[str, list[BorderStep]] = {}
-    if layers and row.family is Family.ETHOS_U:
+    if layers and row.family.facts.has_estimates:
         estimates, estimated, border = _estimated(modules)
     methods = tuple(
         _method(
@@ -393,7 +394,7 @@ def _delegation(row: Recipe, methods: Sequence[MethodReport]) -> float:
     """See `ExportReport.delegation`."""
     inside = outside = 0
     for method in methods:
-        if row.family is Family.CORTEX_M:
+        if not row.family.facts.delegates:
             for kernel in method.kernels:
                 if "quantize_per_" not in kernel.operator and "_clone_dim_order" not in kernel.operator:
                     own = kernel.operator.startswith("cortex_m::")
@@ -414,7 +415,7 @@ class _Gates:
         self._delegation = delegation
 
     def max_sram(self, limit: float) -> Gate:
-        if not self._row.family.has_firmware:
+        if not self._row.family.facts.has_firmware:
             raise ArmRecipeError(
                 f"max_sram={limit:g}: {self._row.name} is for no firmware whose memory could be told. Allowed: recipes "
                 "for Ethos-U and Cortex-M. Leave it out."
@@ -423,11 +424,11 @@ class _Gates:
         needed = max(
             sum(method.planned_bytes)
             + (method.pools.method_bytes if method.pools else 0)
-            + (method.pools.temp_bytes if method.pools and self._row.family is Family.CORTEX_M else 0)
+            + (method.pools.temp_bytes if method.pools and not self._row.family.facts.delegates else 0)
             for method in self._methods
         )
         what = "planned activations and the method allocator's pool"
-        if self._row.family is Family.CORTEX_M:
+        if not self._row.family.facts.delegates:
             what = "planned activations and the allocators' pools"
         elif any(method.delegates for method in self._methods):
             if not self._estimates:
@@ -449,7 +450,7 @@ class _Gates:
 
     @property
     def _delegated(self) -> str:
-        return "kernels of CMSIS-NN" if self._row.family is Family.CORTEX_M else "operators delegated"
+        return self._row.family.facts.counted
 
 
 def _most(figure: float, limit: float) -> tuple[float, bool]:

@@ -20,10 +20,6 @@ class CortexMReference:
     """See `base.Simulator`."""
 
     name = "executorch's Python reference kernels for Cortex-M"
-    proves = (
-        "that the program's cortex_m operators, as their Python references define them, compute what the model does. "
-        "It proves neither CMSIS-NN's code nor the memory plan"
-    )
     delegates: tuple[Delegate, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -36,6 +32,7 @@ class CortexMReference:
         Raises:
             SimulationError: the program can't be simulated.
         """
+        self.proves = kept.recipe.family.facts.reference_proves
         self._timeout = timeout
         self._graph = kept.graph
         self._content, self._tensors = to_message(program_of(kept.graph, kept.signature, kept.tensors, ()))

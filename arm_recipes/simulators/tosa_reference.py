@@ -16,24 +16,11 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from torch import Tensor
 
 from arm_recipes.lowering.snapshot import Kept
-from arm_recipes.recipes.catalog import Family
 from arm_recipes.simulators.worker.process import running
 
 from .base import Delegate, Traced
 from .edge_program import logical, physical, program_of, run
 from .tosa_graph import tensor_origins, tosa_graph, with_all_outputs
-
-_PROVES = {
-    Family.TOSA: "that the TOSA graphs in the program compute what the model does, by Arm's reference for TOSA",
-    Family.ETHOS_U: (
-        "that the TOSA graphs that were handed to Vela compute what the model does. It proves the graph, and not the "
-        "code that Vela made of it"
-    ),
-    Family.VGF: (
-        "that the TOSA graphs that were handed to model-converter compute what the model does. It proves the graph, "
-        "and not what model-converter and a Vulkan driver make of it"
-    ),
-}
 
 
 class TosaReference:
@@ -53,7 +40,7 @@ class TosaReference:
         process = running("tosa", self.name)
         process.call({"do": "forget"}, {}, timeout=timeout)
         process.loaded.clear()
-        self.proves = _PROVES[kept.recipe.family]
+        self.proves = kept.recipe.family.facts.reference_proves
         self.notes: tuple[str, ...] = ()
         self._timeout = timeout
         self._modules = {

@@ -19,8 +19,8 @@ from executorch.export import ExportSession, StageType
 from arm_recipes.errors import ArmRecipeError, LoweringError, OptionError
 from arm_recipes.lowering.ethos_u import compile_spec
 from arm_recipes.recipes import catalog, options
-from arm_recipes.recipes.catalog import Family, Recipe
-from arm_recipes.recipes.options import EthosUOptions
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.tools.vela.compiler import VelaFailure, compile_graph
 from arm_recipes.tools.vela.config import Estimate, parse_estimates
@@ -88,7 +88,7 @@ def configuration_of(recipe: Recipe, given: Mapping[str, Any]) -> EthosUOptions:
     Raises:
         OptionError: one does, or is not legal.
     """
-    names = CONFIGURATION
+    names = options.retargetable(recipe)
     for name, value in given.items():
         if name not in names and name in options.declared(recipe):
             raise OptionError(
@@ -102,12 +102,6 @@ def configuration_of(recipe: Recipe, given: Mapping[str, Any]) -> EthosUOptions:
     resolved = options.resolve(recipe, given)
     assert isinstance(resolved, EthosUOptions)
     return resolved
-
-
-# The family's own options are Vela's; what it shares with other families decides the lowering.
-CONFIGURATION = tuple(
-    field.name for field in dataclasses.fields(EthosUOptions) if field.name in EthosUOptions.__annotations__
-)
 
 
 class LoweredProgram:
@@ -192,7 +186,7 @@ class LoweredProgram:
             estimates += parse_estimates(made.printed)
         return RetargetedProgram(
             recipe=recipe.name,
-            options={name: getattr(configuration, name) for name in CONFIGURATION},
+            options={name: getattr(configuration, name) for name in options.retargetable(recipe)},
             vela_estimates=tuple(estimates),
             _pte=self.assembled(spec, [payloads[graph] for graph in self.graphs]),
         )
@@ -236,7 +230,7 @@ def _row(recipe: object) -> Recipe:
     if not isinstance(recipe, ArmRecipeType):
         raise ArmRecipeError(f"recipe={recipe!r} is no ArmRecipeType. Give e.g. ArmRecipeType.ETHOSU_U65_INT8.")
     row = catalog.BY_NAME[recipe.name]
-    if row.family is not Family.ETHOS_U:
+    if not options.retargetable(row):
         raise ArmRecipeError(f"recipe={row.name} is not for Ethos-U. Only Ethos-U programs can be retargeted.")
     return row
 
@@ -244,7 +238,7 @@ def _row(recipe: object) -> Recipe:
 def _recipe_of(session: ExportSession, module: LoweredBackendModule) -> Recipe:
     """The session's recipe where it is one of the catalog's Ethos-U recipes, else the INT8 recipe of its NPU."""
     name = getattr(from_context(session, "export_recipe"), "name", None)
-    own = next((row for row in catalog.RECIPES if row.value == name and row.family is Family.ETHOS_U), None)
+    own = next((row for row in catalog.RECIPES if row.value == name and options.retargetable(row)), None)
     target = next(spec.value.decode() for spec in module.compile_specs if spec.key == EthosUCompileSpec._TARGET_KEY)
     rows = (row for row in catalog.RECIPES if row.target.name == target.rpartition("-")[0])
     return own or next(rows)

@@ -23,8 +23,8 @@ from typing import Any
 from arm_recipes.errors import ArmRecipeError, LoweringError, OptionError, spell
 from arm_recipes.lowering.ethos_u import compile_spec
 from arm_recipes.recipes import catalog, options
-from arm_recipes.recipes.catalog import Family, Recipe
-from arm_recipes.recipes.options import EthosUOptions
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
 from arm_recipes.session.export import export
@@ -35,7 +35,7 @@ from arm_recipes.tools.vela.estimates import layers_of
 from arm_recipes.upstream.delegates import vela_flags
 
 from .result import AXES, Point, Skipped, SweepResult, figures_of, with_pareto
-from .retarget import CONFIGURATION, LoweredProgram, RetargetedProgram
+from .retarget import LoweredProgram, RetargetedProgram
 
 ALL = "all"
 
@@ -161,8 +161,8 @@ def _rows(recipes: Any) -> list[Recipe]:
     rows = []
     for recipe in dict.fromkeys(given):
         row = catalog.BY_NAME.get(recipe.name) if isinstance(recipe, ArmRecipeType) else None
-        if row is None or row.family is not Family.ETHOS_U:
-            allowed = [each.name for each in catalog.RECIPES if each.family is Family.ETHOS_U]
+        if row is None or not options.retargetable(row):
+            allowed = [each.name for each in catalog.RECIPES if options.retargetable(each)]
             raise ArmRecipeError(f"recipes: {recipe!r} has no Vela configurations to sweep. Allowed: {spell(allowed)}.")
         rows.append(row)
     if not rows:
@@ -195,7 +195,7 @@ def _legal(
             try:
                 resolved = options.resolve(row, {**settings, **given})
             except OptionError as error:
-                if error.option not in CONFIGURATION:
+                if error.option not in options.retargetable(row):
                     raise
                 refusals.append((given, error))
                 skipped[row.name, str(error)] += 1
@@ -218,7 +218,7 @@ def _candidates(
     """The values of each axis to combine. Of the memory modes all that there are: which of them a system configuration
     can have is Vela's to say."""
     declared = options.declared(row)
-    config_ini = config_ini or declared["config_ini"].default(row)
+    config_ini = config_ini or declared["config_ini"].default(row, {})
     candidates: dict[str, Sequence[Any]] = {}
     for axis, given in axes.items():
         if given is not None:
@@ -275,7 +275,7 @@ def _point(task: _Task, lowered: LoweredProgram, outcome: dict[bytes, Outline] |
 def _header(rows: Sequence[Recipe], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be the same for points to stand in one file, beside the graphs: other settings than of the lowering,
     and what the configuration file says."""
-    given = settings.get("config_ini") or options.declared(rows[0])["config_ini"].default(rows[0])
+    given = settings.get("config_ini") or options.declared(rows[0])["config_ini"].default(rows[0], {})
     config = vela.read_config(given)
     return {
         "config_ini": config.argument,

@@ -242,7 +242,7 @@ def test_what_is_missing_is_said_where_it_is_wanted(monkeypatch: pytest.MonkeyPa
         name="nothing",
         distribution="no-such-package",
         module="no_such_module",
-        families=None,
+        every=True,
         install="no-such-package",
     )
     monkeypatch.setattr(doctor, "_TOOLS", (absent,))

@@ -10,6 +10,7 @@ import pytest
 
 from arm_recipes.errors import OptionError, ToolError
 from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes.cortex_m import CortexMOptions
 from arm_recipes.tools import cmsis_nn
 
 pytestmark = pytest.mark.cortex_m
@@ -101,7 +102,7 @@ def test_defaults_are_upstreams_and_legal_values_are_what_the_core_runs(recipe: 
     from executorch.backends.cortex_m.target_config import CortexMTargetConfig
 
     resolved = options.resolve(recipe, {})
-    assert resolved == options.CortexMOptions(
+    assert resolved == CortexMOptions(
         isa=CortexMTargetConfig.from_target_string(recipe.target.name).backend.name,
         io_layout="contiguous",
         drop_unused_constants=False,

@@ -13,6 +13,7 @@ import pytest
 
 from arm_recipes.errors import OptionError
 from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.tools import vela
 
 U55 = catalog.BY_NAME["ETHOSU_U55_INT8"]
@@ -276,7 +277,7 @@ def test_the_recursion_limit_of_the_caller_stays() -> None:
 
 
 def test_defaults_are_spelled_out() -> None:
-    assert options.resolve(U85, {}) == options.EthosUOptions(
+    assert options.resolve(U85, {}) == EthosUOptions(
         macs=256,
         config_ini="Arm/vela.ini",
         system_config="Ethos_U85_SYS_DRAM_Mid",
@@ -307,7 +308,7 @@ def test_values_are_taken_over() -> None:
         "per_channel": False,
     }
     resolved = options.resolve(U55, kwargs)
-    assert isinstance(resolved, options.EthosUOptions)
+    assert isinstance(resolved, EthosUOptions)
     for name, value in kwargs.items():
         assert getattr(resolved, name) == (tuple(value) if isinstance(value, list) else value)
     assert resolved.vela_flags() == ["--optimise=Size", "--verbose-performance", "--cop-format", "COP2"]
@@ -317,7 +318,7 @@ def test_options_are_frozen() -> None:
     flags = ["--verbose-graph"]
     resolved = options.resolve(U55, {"extra_flags": flags})
     flags.append("--bogus")
-    assert isinstance(resolved, options.EthosUOptions)
+    assert isinstance(resolved, EthosUOptions)
     assert resolved.extra_flags == ("--verbose-graph",)
     with pytest.raises(dataclasses.FrozenInstanceError):
         resolved.macs = 32  # type: ignore[misc]
@@ -335,6 +336,31 @@ def test_every_recipe_describes_options_that_it_takes(recipe: catalog.Recipe) ->
             except OptionError as error:
                 # Ethos-U65's default memory mode keeps the arena in DRAM, which not all its systems have.
                 assert (error.option, error.value) == ("memory_mode", "Dedicated_Sram_384KB")
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"macs": 128}])
+def test_an_accelerator_that_vela_does_not_know_is_named(kwargs: dict[str, Any]) -> None:
+    target = dataclasses.replace(U55.target, name="ethos-u99")
+    recipe = dataclasses.replace(U55, name="ETHOSU_U99_INT8", target=target)
+    with pytest.raises(OptionError) as caught:
+        options.resolve(recipe, kwargs)
+    assert str(caught.value) == (
+        f"ETHOSU_U99_INT8: macs=128 {'' if kwargs else '(the default) '}is not legal for ethos-u99. Allowed: nothing, "
+        "as the installed Vela has no ethos-u99. It compiles for ethos-u55-32, ethos-u55-64, ethos-u55-128, "
+        "ethos-u55-256, ethos-u65-256, ethos-u65-512, ethos-u85-128, ethos-u85-256, ethos-u85-512, ethos-u85-1024, "
+        "ethos-u85-2048. Install a Vela that has it, or take another recipe."
+    )
+    assert options.describe(recipe)[0].legal == ()
+
+
+def test_a_default_that_vela_does_not_know_is_named() -> None:
+    recipe = dataclasses.replace(U55, target=dataclasses.replace(U55.target, macs=96))
+    with pytest.raises(OptionError) as caught:
+        options.resolve(recipe, {})
+    assert str(caught.value) == (
+        "ETHOSU_U55_INT8: macs=96 (the default) is not legal for ethos-u55. Allowed: 32, 64, 128, 256."
+    )
+    assert options.resolve(recipe, {"macs": 64}) == options.resolve(U55, {"macs": 64})
 
 
 def test_texts_of_a_command_line_become_values() -> None:
@@ -398,7 +424,7 @@ class TestOwnConfigFile:
         }[form]
         kwargs = {"config_ini": given, "system_config": "Board", "memory_mode": "Shared"}
         resolved = options.resolve(U55, kwargs)
-        assert isinstance(resolved, options.EthosUOptions)
+        assert isinstance(resolved, EthosUOptions)
         assert resolved.config_ini == os.fspath(given)
 
     def test_a_path_of_two_parts_is_not_looked_up_among_velas_own(self, ini: Path) -> None:

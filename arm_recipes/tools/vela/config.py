@@ -142,8 +142,12 @@ def printed_to_log(level: int) -> Iterator[io.StringIO]:
 
 def macs(target: str) -> tuple[int, ...]:
     """MAC counts that Vela compiles `target` (e.g. ``ethos-u55``) for, ascending."""
-    names = _vela().architecture_features.Accelerator.member_list()
-    return tuple(sorted(int(name.rpartition("-")[2]) for name in names if name.startswith(f"{target}-")))
+    return tuple(sorted(int(name.rpartition("-")[2]) for name in accelerators() if name.startswith(f"{target}-")))
+
+
+def accelerators() -> tuple[str, ...]:
+    """What Vela compiles for, e.g. ``ethos-u55-128``."""
+    return tuple(_vela().architecture_features.Accelerator.member_list())
 
 
 def optimisations() -> tuple[str, ...]:
