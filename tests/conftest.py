@@ -1,5 +1,6 @@
-"""Marks every test of one recipe with the recipe's family, so that `-m ethos_u` runs the family's tests; and fails what
-would be skipped for want of a thing that is in the environment variable ARM_RECIPES_REQUIRE, e.g. chromium,vulkan."""
+"""Marks every test with the families whose recipes it is about, so that `-m ethos_u` runs all the family's tests; and
+fails what would be skipped for want of a thing in the environment variable ARM_RECIPES_REQUIRE, e.g. chromium,vulkan.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from arm_recipes.recipes import catalog
+from tests.families import reached
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported. Workers with all cores each wait for one another: up to ten times as long.
@@ -21,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # An export makes so many objects that the collector takes a sixth of its time.
     gc.set_threshold(100_000, 20, 50)
     config.addinivalue_line("markers", "needs(name): skipped where there is no such thing, if it is not required")
+    config.addinivalue_line("markers", "slow: takes seconds; the others together take a minute or two")
     for family in catalog.Family:
         config.addinivalue_line("markers", f"{family.value}: tests of the recipes of this family")
 
@@ -30,11 +33,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # torch and executorch, which the tests' modules have imported, stay
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
-        recipe = getattr(item, "callspec", None) and item.callspec.params.get("recipe")  # type: ignore[attr-defined]
-        if isinstance(recipe, catalog.Recipe):
-            item.add_marker(recipe.family.value)
+        for family in reached(item).families:
+            item.add_marker(family.value)
+        # Of several workers, one runs all that is parametrised by a family's rows, as that shares exports.
+        if item.get_closest_marker("xdist_group") is None:
+            row = item.callspec.params.get("recipe") if hasattr(item, "callspec") else None
+            group = row.family.value if isinstance(row, catalog.Recipe) else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # The long ones first, so that no worker is left with one at the end.
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)
