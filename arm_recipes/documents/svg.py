@@ -1,0 +1,247 @@
+"""Plots as inline SVG. Places across are percentages, so that a plot fits its page and its letters keep their size.
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+
+from .blocks import Bars, Dot, Scatter, Stack, Steps
+from .forms import visible, written
+
+COLOURS = 8
+
+_MOST_PARTS = 12
+_LABEL = 52
+# Bars end here, which leaves room for their figures.
+_BAR_END = 82.0
+_TALL = 16
+_MOST_TICKS = 9
+
+
+def stack(plot: Stack) -> str:
+    parts = _largest(plot.parts)
+    total = sum(value for _, value in parts)
+    bars, names, start = [], [], 0.0
+    for index, (name, value) in enumerate(parts):
+        share = value / total if total else 0.0
+        figure = written(value, plot.form)
+        colour = _colour(index)
+        tip = f"{name}: {figure} ({written(share, 'percent')})"
+        bars.append(
+            f'<rect class="{colour}" x="{100 * start:.3f}%" width="{100 * share:.3f}%" height="28">{_tip(tip)}</rect>'
+        )
+        names.append((colour, f"{_short(name)}", f"{figure}", written(share, "percent")))
+        start += share
+    told = "; ".join(f"{name} {written(value, plot.form)}" for name, value in parts)
+    legend = "".join(
+        f"<li>{_swatch(colour)}<span>{_text(name)}</span> <b>{_text(figure)}</b> <small>{share}</small></li>"
+        for colour, name, figure, share in names
+    )
+    return _figure("stack", plot.title, _svg(plot.title, told, 28, "".join(bars)) + f'<ul class="legend">{legend}</ul>')
+
+
+def bars(plot: Bars) -> str:
+    values = [value for _, group in plot.bars for value in group if value is not None and math.isfinite(value)]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    span = (high - low) or 1.0
+    zero = _BAR_END * -low / span
+    drawn, top, told = [], 0, []
+    for label, group in plot.bars:
+        drawn.append(f'<text class="label" y="{top + 12}">{_text(_short(label))}{_tip(label)}</text>')
+        top += 17
+        for index, value in enumerate(group):
+            if value is None:
+                continue
+            end = zero if math.isnan(value) else _BAR_END * (min(max(value, low), high) - low) / span
+            figure = "exact" if value == math.inf else written(value, plot.form)
+            start, width = min(zero, end), max(abs(end - zero), 0.15)
+            series = f"{plot.series[index]}: " if plot.series[index] else ""
+            tip = f"{label}\n{series}{figure}"
+            drawn.append(
+                f'<rect class="{_colour(index)}" x="{start:.2f}%" y="{top}" width="{width:.2f}%" height="10" rx="2">'
+                f'{_tip(tip)}</rect><text class="figure" x="{max(start + width, zero):.2f}%" dx="6" y="{top + 9}">'
+                f"{_text(figure)}</text>"
+            )
+            told.append(f"{label} {series}{figure}")
+            top += 13
+        top += 6
+    body = _svg(plot.title, "; ".join(told), top, "".join(drawn))
+    legend = _legend([(name, _colour(index)) for index, name in enumerate(plot.series)]) if len(plot.series) > 1 else ""
+    tall = ' class="tall" tabindex="0"' if len(plot.bars) > _TALL else ""
+    return _figure("bars", plot.title, f"{legend}<div{tall}>{body}</div>")
+
+
+def steps(plot: Steps) -> str:
+    if not plot.steps:
+        return ""
+    height, count = 170.0, len(plot.steps)
+    highest = max((value for _, value in plot.steps), default=0.0) or 1.0
+    top = highest * 1.12
+    path = "M0 1000" + "".join(
+        f"V{1000 * (1 - value / top):.0f}H{index + 1}" for index, (_, value) in enumerate(plot.steps)
+    )
+    lines = "".join(
+        f'<line class="grid" x2="100%" y1="{height * (1 - tick / top):.1f}" y2="{height * (1 - tick / top):.1f}"/>'
+        f'<text class="tick" y="{height * (1 - tick / top) - 3:.1f}">{written(tick, plot.form)}</text>'
+        for tick in _linear_ticks(0.0, highest)
+        if tick
+    )
+    area = (
+        f'<svg width="100%" height="{height:.0f}" viewBox="0 0 {count} 1000" preserveAspectRatio="none">'
+        f'<path class="c0 area" d="{path}V1000Z"/></svg>'
+    )
+    fields = "".join(
+        f'<rect class="field" x="{100 * index / count:.3f}%" width="{100 / count:.3f}%" height="{height:.0f}">'
+        f"{_tip(f'{index + 1}. {label}: {written(value, plot.form)}')}</rect>"
+        for index, (label, value) in enumerate(plot.steps)
+    )
+    peak = max(range(count), key=lambda index: plot.steps[index][1])
+    name, most = plot.steps[peak]
+    place = 100 * (peak + 0.5) / count
+    anchor = "start" if place < 25 else "end" if place > 75 else "middle"
+    mark = (
+        f'<text class="figure" x="{place:.2f}%" y="{height * (1 - most / top) - 5:.1f}" text-anchor="{anchor}">'
+        f"{_text(f'{written(most, plot.form)} in {_short(name, 24)}')}{_tip(name)}</text>"
+    )
+    axis = (
+        f'<text class="axis" y="{height + 16:.0f}">1</text>'
+        f'<text class="axis" x="50%" y="{height + 16:.0f}" text-anchor="middle">{_text(plot.axis)}</text>'
+        f'<text class="axis" x="100%" y="{height + 16:.0f}" text-anchor="end">{count}</text>'
+    )
+    told = f"{count} steps; the most is {written(most, plot.form)}, in {name}"
+    return _figure("steps", plot.title, _svg(plot.title, told, height + 22, area + lines + mark + fields + axis))
+
+
+def scatter(plot: Scatter) -> str:
+    dots = [dot for dot in plot.dots if math.isfinite(dot.x) and math.isfinite(dot.y)]
+    if not dots:
+        return ""
+    height = 380.0
+    across, up = _Axis([dot.x for dot in dots]), _Axis([dot.y for dot in dots])
+    grid = []
+    for value in across.ticks():
+        x = f"{100 * across.place(value):.2f}%"
+        grid.append(
+            f'<line class="grid" x1="{x}" x2="{x}" y2="{height:.0f}"/>'
+            f'<text class="axis" x="{x}" y="{height + 16:.0f}" text-anchor="middle">{written(value, "number")}</text>'
+        )
+    for value in up.ticks():
+        y = height * (1 - up.place(value))
+        grid.append(
+            f'<line class="grid" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="axis" x="-6" y="{y + 4:.1f}" text-anchor="end">{written(value, "number")}</text>'
+        )
+    grid.append(f'<text class="axis" x="100%" y="{height + 34:.0f}" text-anchor="end">{_text(plot.x)}</text>')
+    groups = list(dict.fromkeys(dot.group for dot in dots))
+    circles = []
+    for dot in sorted(dots, key=lambda dot: dot.marked):  # what stands out is drawn last, on top
+        classes = _colour(groups.index(dot.group)) + (" marked" if dot.marked else "")
+        row = "" if dot.row is None else f' data-row="{dot.row}"'
+        place = f'cx="{100 * across.place(dot.x):.2f}%" cy="{height * (1 - up.place(dot.y)):.1f}"'
+        radius = 6 if dot.marked else 4.5
+        circles.append(f'<circle class="{classes}" {place} r="{radius}"{row}>{_tip(dot.label)}</circle>')
+    table = f' data-of="{_text(plot.table)}"' if plot.table else ""
+    told = f"{len(dots)} points of {plot.y} over {plot.x}"
+    body = _svg(
+        plot.title, told, height + 40, "".join(grid) + _front(dots, across, up, height) + "".join(circles), table
+    )
+    legend = _legend([(name, _colour(index)) for index, name in enumerate(groups)]) if any(groups) else ""
+    return _figure("scatter", plot.title, f'{legend}<p class="axis">{_text(plot.y)}</p>{body}')
+
+
+class _Axis:
+    """A logarithmic axis over values, with some room at its ends; places are shares of its length."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        positive = [value for value in values if value > 0]
+        self.least = min(positive, default=1.0)
+        low, high = math.log10(self.least), math.log10(max(positive, default=1.0))
+        room = max(0.06 * (high - low), 0.03)
+        self.low, self.high = low - room, high + room
+
+    def place(self, value: float) -> float:
+        return (math.log10(max(value, self.least)) - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[float]:
+        """1, 2 and 5 of each power of ten; over many powers 1 alone, and within one round values."""
+        low, high = 10**self.low, 10**self.high
+        powers = range(math.floor(self.low), math.ceil(self.high) + 1)
+        ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
+        if len(ticks) > _MOST_TICKS:
+            return [10.0**power for power in powers if low <= 10.0**power <= high]
+        return ticks if len(ticks) > 2 else _linear_ticks(low, high)
+
+
+def _linear_ticks(low: float, high: float) -> list[float]:
+    """About four round values from `low` to `high`."""
+    rough = (high - low) / 4 or 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
+    return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _front(dots: Iterable[Dot], across: _Axis, up: _Axis, height: float) -> str:
+    path = ""
+    for dot in sorted((dot for dot in dots if dot.marked), key=lambda dot: (dot.x, -dot.y)):
+        x, y = 1000 * across.place(dot.x), 1000 * (1 - up.place(dot.y))
+        path += f"H{x:.1f}V{y:.1f}" if path else f"M{x:.1f} {y:.1f}"
+    if not path:
+        return ""
+    return (
+        f'<svg width="100%" height="{height:.0f}" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
+        f'<path class="front" d="{path}"/></svg>'
+    )
+
+
+def _largest(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The parts in their order; where they are too many, the small ones as one."""
+    kept = [part for part in parts if part[1] > 0]
+    if len(kept) <= _MOST_PARTS:
+        return kept
+    least = sorted((value for _, value in kept), reverse=True)[_MOST_PARTS - 2]
+    large = [part for part in kept if part[1] >= least][: _MOST_PARTS - 1]
+    rest = sum(value for _, value in kept) - sum(value for _, value in large)
+    return [*large, (f"{len(kept) - len(large)} others", rest)]
+
+
+def _figure(kind: str, title: str, body: str) -> str:
+    return f'<figure class="{kind}"><figcaption>{_text(title)}</figcaption>{body}</figure>'
+
+
+def _svg(title: str, told: str, height: float, body: str, attributes: str = "") -> str:
+    return (
+        f'<svg role="img" width="100%" height="{height:.0f}"{attributes} aria-label="{_text(f"{title}: {told}")}">'
+        f"<desc>{_text(told)}</desc>{body}</svg>"
+    )
+
+
+def _legend(groups: Iterable[tuple[str, str]]) -> str:
+    return f'<ul class="legend">{"".join(f"<li>{_swatch(colour)}{_text(name)}</li>" for name, colour in groups)}</ul>'
+
+
+def _swatch(colour: str) -> str:
+    square = f'<rect class="{colour}" width="11" height="11" rx="2"/>'
+    return f'<svg class="swatch" width="11" height="11" aria-hidden="true">{square}</svg>'
+
+
+def _colour(index: int) -> str:
+    return f"c{index % COLOURS}"
+
+
+def _tip(text: str) -> str:
+    return f"<title>{html.escape(visible(text, keep=chr(10)))}</title>"
+
+
+def _short(label: str, most: int = _LABEL) -> str:
+    """The label, without its middle where it is long: the parts of a model differ in their ends."""
+    if len(label) <= most:
+        return label
+    return f"{label[: most // 3]}…{label[-(most - most // 3 - 1) :]}"
+
+
+def _text(text: str) -> str:
+    return html.escape(visible(text))
