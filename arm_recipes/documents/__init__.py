@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -30,7 +30,7 @@ def _page(template: str, content: dict[str, Any], title: str) -> str:
         page = page.replace(f"@{part}@\n", _text(part))
     before, _, rest = page.partition("@data@")
     # Names in it are the model's: nothing in them may end the element that they are in.
-    return before.replace("@title@", html.escape(title)) + data.replace("<", "\\u003c") + rest
+    return before.replace("@title@", escape(title)) + data.replace("<", "\\u003c") + rest
 
 
 def _text(name: str) -> str:
