@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.options import Options
-from arm_recipes.tools.vela.config import Estimate
-from arm_recipes.tools.vela.estimates import Layer
+from arm_recipes.tools.vela.estimates import Estimate, Layer
 
 from .result import Advice, MethodReport
 

@@ -26,9 +26,9 @@ from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.options import Options
 from arm_recipes.session.export import vela_estimates
-from arm_recipes.tools.vela.compiler import blocks, compile_graph
-from arm_recipes.tools.vela.config import Estimate, parse_estimates
-from arm_recipes.tools.vela.estimates import Layer, layers_of
+from arm_recipes.tools.vela.compiler import WITH_LAYERS, compile_graph
+from arm_recipes.tools.vela.estimates import Estimate, Layer, estimate_of, layers_of
+from arm_recipes.tools.vela.payload import blocks
 from arm_recipes.upstream.digests import program_digest
 from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes, where
 from arm_recipes.upstream.partitioner import Verdicts
@@ -339,15 +339,14 @@ def _estimated(
     for method, module in ((method, module) for method, held in modules.items() for module in held):
         spec = EthosUCompileSpec._from_list(module.compile_specs)
         graph = tosa_graph(module, spec)
-        # A flag for what Vela reports, which has no part in what it makes.
-        made = compile_graph(graph.flatbuffer, [*vela_flags(spec), "--verbose-performance"])
+        made = compile_graph(graph.flatbuffer, [*vela_flags(spec), WITH_LAYERS])
         if made.payload != module.processed_bytes:
             raise LoweringError(
                 f"A delegate of method {method!r}, compiled once more for its layers, came out different "
                 f"({len(made.payload)} bytes instead of {len(module.processed_bytes)}): the delegate was "
                 "changed since, or Vela is another. Export anew, or give layers=False."
             )
-        estimates += parse_estimates(made.printed)
+        estimates.append(estimate_of(made.summary))
         tables.append(made.layers)
         origins.append(graph.origins)
         borders.append((method, graph.border))

@@ -27,7 +27,7 @@ from executorch.exir.schema import (
     TensorShapeDynamism,
 )
 
-from arm_recipes.tools.vela.compiler import blocks
+from arm_recipes.tools.vela.payload import blocks
 
 POOL_ALIGNMENT = 16  # bytes: of arm_executor_runner's pools, and of an Ethos-U's scratch
 

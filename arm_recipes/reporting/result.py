@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arm_recipes.gates import Gate
-from arm_recipes.tools.vela.config import Estimate
-from arm_recipes.tools.vela.estimates import Layer
+from arm_recipes.tools.vela.estimates import Estimate, Layer
 
 if TYPE_CHECKING:
     from arm_recipes.lowering.calibration import CalibrationSummary

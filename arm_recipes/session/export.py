@@ -27,14 +27,12 @@ from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import InputSpec, load_calibration, specs_of
 from arm_recipes.tools import vela
 from arm_recipes.upstream import partitioner
-from arm_recipes.upstream.session import keep
+from arm_recipes.upstream.session import keep, vela_summaries
 
 from .progress import shown
 
 Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
-
-_VELA_PRINTED = "arm_recipes.vela_printed"
 
 
 def export(
@@ -119,9 +117,7 @@ def export(
                 if isinstance(error.__cause__, ArmRecipeError):
                     raise error.__cause__ from None
                 raise
-    for artifact in session.get_stage_artifacts().values():
-        artifact.add_context(_VELA_PRINTED, printed.getvalue())
-    keep(session, models, verdicts)
+    keep(session, models, verdicts, printed.getvalue())
     return session
 
 
@@ -130,10 +126,11 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
 
     Empty for targets that are not compiled by Vela, and for sessions from executorch's own `export`, which leaves what
     Vela prints to standard output.
+
+    Raises:
+        ToolError: Vela printed something of another form than is known here.
     """
-    artifacts = session.get_stage_artifacts().values()
-    printed = [artifact.get_context(_VELA_PRINTED) for artifact in artifacts]
-    return vela.parse_estimates(printed[-1] or "") if printed else ()
+    return tuple(map(vela.estimate_of, vela_summaries(session)))
 
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:

@@ -23,7 +23,7 @@ from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.tools.vela.compiler import VelaFailure, compile_graph
-from arm_recipes.tools.vela.config import Estimate, parse_estimates
+from arm_recipes.tools.vela.estimates import Estimate, estimate_of
 from arm_recipes.upstream.delegates import tosa_graph, vela_flags
 from arm_recipes.upstream.digests import program_digest
 from arm_recipes.upstream.session import from_context, lowered_graphs
@@ -183,7 +183,7 @@ class LoweredProgram:
                     "another configuration."
                 ) from failure
             payloads[graph] = made.payload
-            estimates += parse_estimates(made.printed)
+            estimates.append(estimate_of(made.summary))
         return RetargetedProgram(
             recipe=recipe.name,
             options={name: getattr(configuration, name) for name in options.retargetable(recipe)},

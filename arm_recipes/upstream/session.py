@@ -1,25 +1,30 @@
-"""What `export` keeps in a session beside the artifacts that the session itself has, and how to get at both."""
+"""What `export` adds to a session beside the artifacts that the session itself has, and how to get at both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from executorch.exir.lowered_backend_module import get_lowered_submodules
 from executorch.export import ExportSession, StageType
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
+
+from arm_recipes.tools.vela import printed_summaries
 
 from .partitioner import Verdicts
 
 _GIVEN = "arm_recipes.given"
 _VERDICTS = "arm_recipes.partition_verdicts"
+_VELA_PRINTED = "arm_recipes.vela_printed"
 
 
-def keep(session: ExportSession, given: Mapping[str, Any], verdicts: list[Verdicts]) -> None:
-    """Keep the models that a session was given, and the partitioner's verdicts."""
+def keep(session: ExportSession, given: Mapping[str, Any], verdicts: list[Verdicts], vela_printed: str) -> None:
+    """Keep the models that a session was given, the partitioner's verdicts, and what Vela printed."""
     for artifact in session.get_stage_artifacts().values():
         artifact.add_context(_GIVEN, dict(given))
         artifact.add_context(_VERDICTS, tuple(verdicts))
+        artifact.add_context(_VELA_PRINTED, vela_printed)
 
 
 def from_context(session: ExportSession, key: str) -> Any:
@@ -32,6 +37,20 @@ def partition_verdicts(session: ExportSession) -> tuple[Verdicts, ...]:
     """What the partitioner decided about each program of a session from `arm_recipes.export`, in the order in which it
     did. None for sessions from executorch's own `export`."""
     return from_context(session, _VERDICTS) or ()
+
+
+def vela_summaries(session: ExportSession) -> tuple[dict[str, str], ...]:
+    """Vela's summary of each subgraph of a session from `arm_recipes.export`, in the order in which it compiled them.
+    None for targets without Vela, and for sessions from executorch's own `export`.
+
+    Raises:
+        ToolError: Vela printed something of another form than is known here.
+    """
+    printed = from_context(session, _VELA_PRINTED)
+    if printed is None:
+        return ()
+    delegates = [module for graph in lowered_graphs(session).values() for _, module, _ in get_lowered_submodules(graph)]
+    return printed_summaries(printed, sum(module.backend_id == "EthosUBackend" for module in delegates))
 
 
 def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:

@@ -27,8 +27,7 @@ from arm_recipes.reporting.result import (
     Refusal,
 )
 from arm_recipes.sweeping.result import Figures, Point, Skipped, with_pareto
-from arm_recipes.tools.vela.config import Estimate
-from arm_recipes.tools.vela.estimates import Layer
+from arm_recipes.tools.vela.estimates import Estimate, Layer
 
 _HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 

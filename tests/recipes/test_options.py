@@ -247,10 +247,10 @@ def test_no_flag_of_vela_ends_the_process_or_writes_a_file(tmp_path: Path) -> No
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from arm_recipes.recipes import catalog, options
-from arm_recipes.tools.vela import config
+from arm_recipes.tools.vela import arguments
 from arm_recipes.errors import OptionError
 taken = 0
-flags = sorted(config._argument_parser()._option_string_actions)
+flags = sorted(arguments._argument_parser()._option_string_actions)
 for flag in flags:
     try:
         options.resolve(catalog.BY_NAME["ETHOSU_U55_INT8"], {{"extra_flags": [flag]}})

@@ -1,20 +1,10 @@
 """Arm's Vela compiler: what it knows, how it is run, what it says. No torch here."""
 
-from .config import (
-    STOCK_CONFIG,
-    ConfigFile,
-    Estimate,
-    VelaRefusal,
-    accelerators,
-    flags_set,
-    macs,
-    memory_modes,
-    optimisations,
-    parse_estimates,
-    printed_to_log,
-    read_config,
-    try_flags,
-)
+from .arguments import flags_set, try_flags
+from .compiler import printed_to_log
+from .config import STOCK_CONFIG, ConfigFile, accelerators, macs, memory_modes, optimisations, read_config
+from .estimates import Estimate, estimate_of, printed_summaries
+from .installed import VelaRefusal
 
 __all__ = [
     "STOCK_CONFIG",
@@ -22,11 +12,12 @@ __all__ = [
     "Estimate",
     "VelaRefusal",
     "accelerators",
+    "estimate_of",
     "flags_set",
     "macs",
     "memory_modes",
     "optimisations",
-    "parse_estimates",
+    "printed_summaries",
     "printed_to_log",
     "read_config",
     "try_flags",

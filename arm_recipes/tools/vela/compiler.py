@@ -4,15 +4,14 @@ worker process starts fast."""
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import importlib.util
 import io
+import logging
 import signal
-import struct
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +19,15 @@ from typing import Any
 
 from arm_recipes.errors import ToolError
 
+from .estimates import read_layers, read_summary
+from .installed import OTHER_VELA, muted
+
+_logger = logging.getLogger("arm_recipes.vela")
+
 _UPSTREAM = "executorch.backends.arm.arm_vela"
+
+# A flag for what Vela reports, which has no part in what it compiles.
+WITH_LAYERS = "--verbose-performance"
 
 
 class VelaFailure(Exception):
@@ -32,16 +39,14 @@ class Compiled:
     """What Vela made of one graph.
 
     Attributes:
-        payload: what the .pte holds for the delegate.
-        summary: Vela's summary table, by the column names of its CSV file.
-        layers: its table of layers, likewise; empty without the flag that asks for it.
-        printed: all that Vela printed.
+        payload: bytes that the .pte holds for the delegate.
+        summary: Vela's summary, by the column names of its CSV file.
+        layers: Vela's table of layers, by the column names of its CSV file; empty without the flag that asks for it.
     """
 
     payload: bytes
     summary: dict[str, str]
     layers: tuple[dict[str, str], ...]
-    printed: str
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,10 @@ class Outline:
     """A `Compiled` without the payload, which is too large to send between processes.
 
     Attributes:
-        payload_bytes: the payload's size.
-        payload_digest: its SHA-256.
-        summary: as in `Compiled`.
-        layers: likewise.
+        payload_bytes: size of the payload in bytes.
+        payload_digest: SHA-256 of the payload.
+        summary: Vela's summary, by the column names of its CSV file.
+        layers: Vela's table of layers, by the column names of its CSV file.
     """
 
     payload_bytes: int
@@ -70,22 +75,22 @@ def compile_graph(graph: bytes, flags: Sequence[str]) -> Compiled:
 
     Raises:
         VelaFailure: Vela did not compile it.
-        ToolError: Vela is missing.
+        ToolError: Vela is missing, or its estimates are not of the form that is known here.
     """
     upstream = _upstream()
-    printed = io.StringIO()
-    limit = sys.getrecursionlimit()  # Vela's main sets it
     with tempfile.TemporaryDirectory(prefix="arm_recipes_") as folder:
-        try:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with muted() as printed:
+            try:
                 result: Any = upstream.vela_compile(graph, list(flags), intermediate_path=folder)
-        except (Exception, SystemExit) as error:
-            raise VelaFailure(_reason(error, printed.getvalue())) from error
-        finally:
-            sys.setrecursionlimit(limit)
-        (summary,) = _rows(Path(folder), "*_summary_*.csv")
-        layers = _rows(Path(folder), "*_per-layer.csv")
-        return Compiled(result.processed_bytes, summary, tuple(layers), printed.getvalue())
+            except (Exception, SystemExit) as error:
+                raise VelaFailure(_reason(error, printed.getvalue())) from error
+        summaries = list(Path(folder).rglob("*_summary_*.csv"))
+        if len(summaries) != 1:
+            raise ToolError(
+                f"Vela wrote {len(summaries)} files *_summary_*.csv for a graph, and should write one. {OTHER_VELA}"
+            )
+        layers = [row for file in Path(folder).rglob("*_per-layer.csv") for row in read_layers(file)]
+        return Compiled(result.processed_bytes, read_summary(summaries[0]), tuple(layers))
 
 
 def outline(graphs: Sequence[bytes], flags: Sequence[str]) -> tuple[Outline, ...]:
@@ -94,24 +99,23 @@ def outline(graphs: Sequence[bytes], flags: Sequence[str]) -> tuple[Outline, ...
     Raises:
         VelaFailure: as `compile_graph`.
     """
-    # A flag for what Vela reports, which has no part in what it makes.
-    made = (compile_graph(graph, [*flags, "--verbose-performance"]) for graph in graphs)
+    results = (compile_graph(graph, [*flags, WITH_LAYERS]) for graph in graphs)
     return tuple(
-        Outline(len(each.payload), hashlib.sha256(each.payload).digest(), each.summary, each.layers) for each in made
+        Outline(len(compiled.payload), hashlib.sha256(compiled.payload).digest(), compiled.summary, compiled.layers)
+        for compiled in results
     )
 
 
-def blocks(payload: bytes) -> dict[str, bytes]:
-    """The blocks of a delegate's payload by name: ``cmd_data``, ``weight_data``, ``scratch_size``...
-
-    Upstream packs each as 16 bytes of name, 4 of length, 12 of other things, and the content, padded to 16 bytes.
-    """
-    found, place = {}, 0
-    while place < len(payload):
-        name, length = struct.unpack_from("<16sI", payload, place)
-        found[name.rstrip(b"\0").decode()] = payload[place + 32 : place + 32 + length]
-        place += 32 + -(-length // 16) * 16
-    return found
+@contextlib.contextmanager
+def printed_to_log(level: int) -> Iterator[io.StringIO]:
+    """Collect what Vela prints while it compiles, and send it to the logger ``arm_recipes.vela``."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield printed
+    finally:
+        if printed.getvalue().strip():
+            _logger.log(level, "%s", printed.getvalue().strip())
 
 
 def start_worker() -> None:
@@ -123,6 +127,8 @@ def start_worker() -> None:
 def _upstream() -> ModuleType:
     """Upstream's wrapper of Vela. Its package imports torch, which it does not need itself; so where that has not
     happened anyway, its file is loaded by itself."""
+    # Upstream: executorch.backends.arm imports torch in its __init__. Holds for executorch 1.5.1;
+    # tests/tools/test_upstream_vela.py::test_the_wrapper_s_package_needs_torch fails when it can go.
     if _UPSTREAM in sys.modules:
         return sys.modules[_UPSTREAM]
     name = "arm_recipes._arm_vela"
@@ -139,14 +145,6 @@ def _upstream() -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _rows(folder: Path, pattern: str) -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = []
-    for file in folder.rglob(pattern):
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows += csv.DictReader(lines)
-    return rows
 
 
 def _reason(error: BaseException, printed: str) -> str:

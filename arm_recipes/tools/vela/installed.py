@@ -1,0 +1,53 @@
+"""The installed Vela itself: its module, kept quiet, and its words where it refuses something."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+from arm_recipes.errors import ToolError
+
+OTHER_VELA = "Is this another Vela? Install the one that executorch is tested with: pip install 'executorch[ethos-u]'"
+
+
+class VelaRefusal(Exception):
+    """Vela does not accept a configuration or a flag; the text is Vela's own."""
+
+
+def vela_module() -> ModuleType:
+    """Import Vela.
+
+    Raises:
+        ToolError: it can't be imported.
+    """
+    try:
+        from ethosu.vela import vela
+    except ImportError as error:
+        raise ToolError(
+            f"Ethos-U recipes need Arm's Vela compiler, which can't be imported here ({error}). "
+            "Install it with: pip install 'executorch[ethos-u]'"
+        ) from error
+    module: ModuleType = vela
+    return module
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[io.StringIO]:
+    """Collect what Vela prints, and undo the recursion limit that its `main` sets."""
+    # Upstream: ethosu.vela.vela.main sets sys.setrecursionlimit. Holds for Vela 5.1.0;
+    # tests/tools/test_upstream_vela.py::test_main_sets_the_recursion_limit fails when it can go.
+    limit = sys.getrecursionlimit()
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            yield printed
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def words_of(error: BaseException) -> str:
+    """What Vela says of an error; its own class keeps that apart from the message."""
+    return str(getattr(error, "data", error)).strip().removeprefix("Error: ")

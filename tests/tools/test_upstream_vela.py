@@ -1,0 +1,64 @@
+"""The tricks that Vela and upstream's wrapper of it take: each test fails when its trick can go, or has to change."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ethosu.vela import stats_writer, vela
+
+from arm_recipes.tools.vela import VelaRefusal, flags_set, try_flags
+from arm_recipes.tools.vela.payload import blocks
+
+
+def test_main_sets_the_recursion_limit(capfd: pytest.CaptureFixture[str]) -> None:
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(4321)
+        with pytest.raises(SystemExit):
+            vela.main(["--recursion-limit=1500", "--accelerator-config=none", "none.tosa"])
+        with pytest.raises(FileNotFoundError):
+            vela.main(["--recursion-limit=1500", "none.tosa"])
+        assert sys.getrecursionlimit() != 4321
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_the_parser_is_made_inside_of_main() -> None:
+    parsers = [name for name, value in vars(vela).items() if isinstance(value, argparse.ArgumentParser)]
+    makers = [name for name, value in vars(vela).items() if inspect.isfunction(value) and "parser" in name.lower()]
+    assert parsers == makers == []
+    assert flags_set(["--verbose-gra"]) == {"verbose_graph"}  # abbreviated, as only the parser itself knows
+
+
+def test_a_missing_network_is_found_last() -> None:
+    try_flags(["--accelerator-config=ethos-u55-128"])
+    with pytest.raises(VelaRefusal, match="Specifying a configuration file is not allowed"):
+        try_flags(["--accelerator-config=ethos-u55-128", "--config=Arm/vela.ini"])
+
+
+def test_the_summary_is_written_after_the_last_print() -> None:
+    source = inspect.getsource(stats_writer.print_regor_performance_metrics)
+    assert 0 < source.index("print_performance_metrics_common(") < source.index("write_summary_metrics_csv_common(")
+
+
+def test_the_wrapper_s_package_needs_torch() -> None:
+    code = "import sys, executorch.backends.arm.arm_vela; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
+
+
+def test_a_payload_is_made_of_blocks() -> None:
+    from executorch.backends.arm import arm_vela
+
+    assert (arm_vela._BLOCK_HEADER.format, arm_vela._BLOCK_HEADER.size) == ("<16sIB11s", 32)
+    assert arm_vela._BLOCK_ALIGNMENT == 16
+    packed = b""
+    for name, content in ((b"cmd_data", bytes(range(1, 20))), (b"weight_data", b""), (b"scratch_size", b"abcd")):
+        header = arm_vela._BLOCK_HEADER.pack(name, len(content), 0, arm_vela._RESERVED_BYTES)
+        packed += header + content + bytes(-len(content) % arm_vela._BLOCK_ALIGNMENT)
+    assert blocks(packed) == {"cmd_data": bytes(range(1, 20)), "weight_data": b"", "scratch_size": b"abcd"}
+    assert np.frombuffer(blocks(packed)["scratch_size"], "<u4").size == 1
