@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arm_recipes.recipes import catalog, options
-from arm_recipes.simulators.registry import FAMILIES, check_simulator
+from arm_recipes.simulators.registry import NAMES, check_simulator
 
 from .output import chatter, complain, status
 from .printing import terminal_width
@@ -53,7 +53,7 @@ _LEAST_WIDTH = 80
     "or a .txt or .csv file with one on each line. Or the word folders, for data in one folder per class.",
 )
 @input_options
-@click.option("--simulator", type=click.Choice(list(FAMILIES)), default="auto", show_default=True, help="To run on.")
+@click.option("--simulator", type=click.Choice(NAMES), default="auto", show_default=True, help="To run on.")
 @click.option("--per-layer", is_flag=True, help="Trace the error layer by layer.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Gate: the least SQNR of each output against float.")
 @click.option(

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from executorch.export import ExportSession
 from torch import Tensor
+
+from arm_recipes.lowering.snapshot import Kept
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,23 @@ class Traced:
     origin: tuple[str, ...]
     value: Tensor
     computes: bool
+
+
+class Maker(Protocol):
+    """How a simulator is made, as `registry` does: its class, or a function."""
+
+    def __call__(self, session: ExportSession, program: Kept, /, *, timeout: float) -> Simulator:
+        """
+        Args:
+            session: done with its export.
+            program: the session's method to run.
+            timeout: seconds that it may take for one delegate, or one program, on one sample.
+
+        Raises:
+            ToolError: a tool is missing.
+            SimulationError: the program can't be simulated.
+        """
+        ...
 
 
 class Simulator(Protocol):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from executorch.export import ExportSession
 from torch import Tensor
 
 from arm_recipes.lowering.snapshot import Kept
@@ -23,9 +24,10 @@ class CortexMReference:
     delegates: tuple[Delegate, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def __init__(self, kept: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:
         """
         Args:
+            session: done with its export.
             kept: one method's lowered program.
             timeout: seconds for one sample.
 

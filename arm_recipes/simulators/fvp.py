@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from executorch.exir.lowered_backend_module import LoweredBackendModule
+from executorch.export import ExportSession
 from torch import Tensor
 from torch.fx import Node
 
-from arm_recipes.errors import SimulationError
-from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.errors import ModelError, SimulationError
+from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.tools.fvp import RUNNER, find_board
 
 from .base import Delegate, Traced
@@ -35,19 +36,22 @@ class Fvp:
 
     delegates: tuple[Delegate, ...] = ()
 
-    def __init__(self, kept: Kept, pte: bytes, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, program: Kept, *, timeout: float) -> None:
         """
         Args:
-            kept: the lowered program's only method.
-            pte: the program.
+            session: done with its export.
+            program: its only method.
             timeout: seconds for one sample.
 
         Raises:
             ToolError: the FVP or the runner is missing.
             SimulationError: the program keeps state.
+            ModelError: the session's program has other methods.
         """
-        self._board, self._program, self._runner = find_board(kept.recipe.target.name)
-        refuse_state(kept.signature)
+        if len(kept(session)) > 1:
+            raise ModelError("simulator='fvp' runs a program's only method, and this one has several. Export it alone.")
+        self._board, self._program, self._runner = find_board(program.recipe.target.name)
+        refuse_state(program.signature)
         self.name = self._board.program
         self.proves = (
             "that the .pte, run by executorch's runtime on Arm's model of a board, computes what the model does. It "
@@ -56,12 +60,14 @@ class Fvp:
         self.notes: tuple[str, ...] = (
             f"Run by {self._runner}, of which arm_recipes knows no more than {RUNNER} says.",
         )
-        self._pte = pte
+        self._pte = session.get_pte_buffer()
         self._timeout = timeout
-        self._macs = next((_macs(one) for one in kept.modules.values() if isinstance(one, LoweredBackendModule)), None)
-        nodes = {node.name: node for node in kept.graph.find_nodes(op="placeholder")}
-        self._inputs = [nodes[str(name)] for name in kept.signature.user_inputs]
-        outputs: Any = kept.graph.output_node().args[0]
+        self._macs = next(
+            (_macs(one) for one in program.modules.values() if isinstance(one, LoweredBackendModule)), None
+        )
+        nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+        self._inputs = [nodes[str(name)] for name in program.signature.user_inputs]
+        outputs: Any = program.graph.output_node().args[0]
         self._outputs: list[Node] = list(outputs)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -1,43 +1,144 @@
-"""Which simulators there are, and for which recipes. No torch here."""
+"""THE table of simulators: one row for each class that runs programs. No torch here: classes are imported on demand.
+
+A simulator is a module with a class that follows `base.Simulator` and is made as `base.Maker` says, and a row here.
+"""
 
 from __future__ import annotations
 
-from arm_recipes.errors import ArmRecipeError, nearest
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arm_recipes.errors import ArmRecipeError, SimulationError, ToolError, nearest
 from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.tools.fvp import find_board
 
-_EVERY = tuple(Family)
-FAMILIES = {
-    "auto": _EVERY,
-    "reference": _EVERY,
-    "vulkan": (Family.VGF,),
-    "fvp": (Family.ETHOS_U, Family.CORTEX_M),
-}
-_RUNS = {"vulkan": ".vgf files", "fvp": "programs for Ethos-U and Cortex-M"}
+if TYPE_CHECKING:
+    from executorch.export import ExportSession
+
+    from arm_recipes.lowering.snapshot import Kept
+
+    from .base import Maker, Simulator
+
+AUTO = "auto"
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A simulator.
+
+    Attributes:
+        name: what `verify(simulator=...)` calls it. The reference simulators of all families share one.
+        families: whose programs it runs.
+        made_by: its class, with the module.
+        runs: what it runs, for the error where that is asked of another family.
+        automatic: whether ``auto`` may choose it: the first that works, in the order of the table.
+        passed_over: what the report notes where ``auto`` had to take the next one; the reason follows.
+        traces: whether it shows tensors from inside a program.
+        needs: raises ToolError where a recipe's program can't be run for want of a tool. Asked before the export.
+    """
+
+    name: str
+    families: tuple[Family, ...]
+    made_by: str
+    runs: str = "programs of all families"
+    automatic: bool = True
+    passed_over: str = ""
+    traces: bool = True
+    needs: Callable[[Recipe], object] = lambda recipe: None
+
+    def make(self, session: ExportSession, program: Kept, *, timeout: float) -> Simulator:
+        """Make it, as `base.Maker` says."""
+        module, _, name = self.made_by.rpartition(".")
+        maker: Maker = getattr(importlib.import_module(module), name)
+        return maker(session, program, timeout=timeout)
+
+
+SIMULATORS: tuple[Row, ...] = (
+    Row(
+        name="vulkan",
+        families=(Family.VGF,),
+        made_by="arm_recipes.simulators.vgf_emulation.VgfEmulation",
+        runs=".vgf files",
+        passed_over="The .vgf files were not run, but the TOSA graphs they were made of.",
+    ),
+    Row(
+        name=REFERENCE,
+        families=(Family.ETHOS_U, Family.TOSA, Family.VGF),
+        made_by="arm_recipes.simulators.tosa_reference.TosaReference",
+    ),
+    Row(
+        name=REFERENCE,
+        families=(Family.CORTEX_M,),
+        made_by="arm_recipes.simulators.cortex_m_reference.CortexMReference",
+    ),
+    Row(
+        name="fvp",
+        families=(Family.ETHOS_U, Family.CORTEX_M),
+        made_by="arm_recipes.simulators.fvp.Fvp",
+        runs="programs for Ethos-U and Cortex-M",
+        automatic=False,
+        traces=False,
+        needs=lambda recipe: find_board(recipe.target.name),
+    ),
+)
+
+NAMES = tuple(dict.fromkeys((AUTO, REFERENCE, *(row.name for row in SIMULATORS))))
 
 
 def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool) -> None:
     """
     Raises:
         ArmRecipeError: there is no such simulator, or it is not for the recipe, or can't look at layers.
-        ToolError: it is an FVP, and is not here.
+        ToolError: it needs a tool that is not here.
     """
-    allowed = [name for name, families in FAMILIES.items() if recipe.family in families]
-    if simulator not in FAMILIES:
-        near = nearest(simulator, FAMILIES)
+    own = _rows(simulator, recipe)
+    allowed = ", ".join(repr(name) for name in NAMES if _rows(name, recipe))
+    if simulator not in NAMES:
+        near = nearest(simulator, NAMES)
         hint = f" Did you mean {near!r}?" if near else ""
+        raise ArmRecipeError(f"simulator={simulator!r} is no simulator.{hint} Allowed: {allowed}.")
+    if not own:
+        runs = next(row.runs for row in SIMULATORS if row.name == simulator)
+        raise ArmRecipeError(f"simulator={simulator!r} runs {runs}, and {recipe.name} makes none. Allowed: {allowed}.")
+    if per_layer and not any(row.traces for row in own):
         raise ArmRecipeError(
-            f"simulator={simulator!r} is no simulator.{hint} Allowed: {', '.join(map(repr, allowed))}."
+            f"simulator={simulator!r} shows nothing of a program's inside, and so no layers. Leave out per_layer, or "
+            f"take simulator={REFERENCE!r} for them."
         )
-    if simulator not in allowed:
-        raise ArmRecipeError(
-            f"simulator={simulator!r} runs {_RUNS[simulator]}, and {recipe.name} makes none. Allowed: "
-            f"{', '.join(map(repr, allowed))}."
-        )
-    if simulator == "fvp" and per_layer:
-        raise ArmRecipeError(
-            "simulator='fvp' shows nothing of a program's inside, and so no layers. Leave out per_layer, or take "
-            "simulator='reference' for them."
-        )
-    if simulator == "fvp":
-        find_board(recipe.target.name)
+    if simulator != AUTO:
+        own[0].needs(recipe)
+
+
+def make_simulator(simulator: str, session: ExportSession, program: Kept, *, timeout: float) -> Simulator:
+    """Make the simulator called `simulator`, or for ``auto`` the first that works.
+
+    Args:
+        simulator: one that `check_simulator` accepts.
+        session: done with its export.
+        program: the session's method to run.
+        timeout: seconds that it may take for one delegate, or one program, on one sample.
+
+    Raises:
+        ToolError: a tool is missing.
+        SimulationError: the simulator does not accept the program.
+        ModelError: it runs programs of one method only.
+    """
+    *first, last = _rows(simulator, program.recipe)
+    notes: list[str] = []
+    for row in first:
+        try:
+            return row.make(session, program, timeout=timeout)
+        except (ToolError, SimulationError) as error:
+            notes.append(f"{row.passed_over} {error}")
+    made = last.make(session, program, timeout=timeout)
+    made.notes = (*notes, *made.notes)
+    return made
+
+
+def _rows(simulator: str, recipe: Recipe) -> list[Row]:
+    """The rows that a name can mean for a recipe: more than one for ``auto`` alone."""
+    rows = [row for row in SIMULATORS if recipe.family in row.families]
+    return [row for row in rows if (row.automatic if simulator == AUTO else row.name == simulator)]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from executorch.backends.arm.constants import NHWC_ORDER, NNHWC_ORDER
 from executorch.exir.lowered_backend_module import LoweredBackendModule
+from executorch.export import ExportSession
 from torch import Tensor
 
 from arm_recipes.lowering.snapshot import Kept
@@ -28,9 +29,10 @@ class TosaReference:
 
     name = "TOSA reference model"
 
-    def __init__(self, kept: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:
         """
         Args:
+            session: done with its export.
             kept: one method's lowered program.
             timeout: seconds for one delegate and sample.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from executorch.export import ExportSession
 from torch import Tensor
 
 from arm_recipes.errors import SimulationError, ToolError
@@ -36,9 +37,10 @@ class VgfEmulation(TosaReference):
 
     name = "Arm's ML emulation layer for Vulkan on Mesa's llvmpipe"
 
-    def __init__(self, kept: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:
         """
         Args:
+            session: done with its export.
             kept: one method's lowered program.
             timeout: seconds for one delegate and sample.
 
@@ -48,7 +50,7 @@ class VgfEmulation(TosaReference):
         """
         self._runner, self._environment = _scenario_runner()
         self._dump = _executable("vgf_lib", "vgf_dump")
-        super().__init__(kept, timeout=timeout)
+        super().__init__(session, kept, timeout=timeout)
         self.proves = (
             "that the .vgf files in the program compute what the model does, in Arm's emulation of the ML extensions. "
             "It does not prove a device's driver"

@@ -18,19 +18,19 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError, ToolError
+from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError
 from arm_recipes.gates import Gate, check_limits
 from arm_recipes.lowering.checks import quantized as is_quantized
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from arm_recipes.lowering.snapshot import Kept, kept
-from arm_recipes.recipes.catalog import BY_NAME, Family
+from arm_recipes.recipes.catalog import BY_NAME
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import InputSpec, specs_of
 from arm_recipes.samples.labels import LabelledData, is_label
 from arm_recipes.session.export import Model, carried, export, load_program, specs_for
 from arm_recipes.session.progress import shown
 from arm_recipes.simulators.base import Simulator
-from arm_recipes.simulators.registry import check_simulator
+from arm_recipes.simulators.registry import check_simulator, make_simulator
 
 from .layer_errors import STEPS, LayerTracer, captured
 from .metrics import CLASSIFICATION, METRICS, Moments, sqnr_db
@@ -186,7 +186,7 @@ def verify(
     stages = _Stages(session, name, program, float_model)
     samples = LabelledData(data, stages.specs, labels=labels, max_samples=max_samples)
     _check_labelled(samples, max_accuracy_drop)
-    simulated = _simulator(session, program, simulator, timeout)
+    simulated = make_simulator(simulator, session, program, timeout=timeout)
     tracer = None
     if per_layer:
         reference, twin = stages.for_layers()
@@ -484,33 +484,6 @@ def _gates(
         what = f"loss of {name} from {stage} to simulated{' in percentage points' if unit == 100 else ''}, at most"
         # Differences of shares are not exact in binary.
         yield Gate("max_accuracy_drop", what, max_accuracy_drop, drop, drop <= max_accuracy_drop + 1e-9)
-
-
-def _simulator(session: ExportSession, program: Kept, simulator: str, timeout: float) -> Simulator:
-    if simulator == "fvp":
-        from arm_recipes.simulators.fvp import Fvp
-
-        if len(kept(session)) > 1:
-            raise ModelError("simulator='fvp' runs a program's only method, and this one has several. Export it alone.")
-        return Fvp(program, session.get_pte_buffer(), timeout=timeout)
-    if program.recipe.family is Family.CORTEX_M:
-        from arm_recipes.simulators.cortex_m_reference import CortexMReference
-
-        return CortexMReference(program, timeout=timeout)
-    from arm_recipes.simulators.tosa_reference import TosaReference
-
-    if program.recipe.family is not Family.VGF or simulator == "reference":
-        return TosaReference(program, timeout=timeout)
-    from arm_recipes.simulators.vgf_emulation import VgfEmulation
-
-    try:
-        return VgfEmulation(program, timeout=timeout)
-    except (ToolError, SimulationError) as error:
-        if simulator == "vulkan":
-            raise
-        reference = TosaReference(program, timeout=timeout)
-        reference.notes = (f"The .vgf files were not run, but the TOSA graphs they were made of. {error}",)
-        return reference
 
 
 def _exported(
