@@ -1,4 +1,4 @@
-"""What is made from the catalog is as the catalog says."""
+"""What is made from the catalog is as the catalog says, and the README does what it says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+_README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_made_files_are_not_stale() -> None:
@@ -14,3 +15,13 @@ def test_made_files_are_not_stale() -> None:
         [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "stale: nothing\n"), "run: python docs/generate.py"
+
+
+def test_the_readmes_first_lines_work(tmp_path: Path) -> None:
+    """As they stand there, in a folder of their own: they write a .pte, and print a report and a verification."""
+    code = _README.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.pte").read_bytes()[4:6] == b"ET"
+    assert "ethos-u85-256" in done.stdout
+    assert "TOSA reference model" in done.stdout
