@@ -1,4 +1,4 @@
-"""Write what is made from the catalog and the command: docs/recipes.md, docs/cli.md, the README's table, the type stub.
+"""Write what is made from the package: the table `MADE`, at the end, has a function for each file.
 
 python docs/generate.py            write
 python docs/generate.py --check    exit with status 1 if a file is stale
@@ -7,15 +7,20 @@ python docs/generate.py --check    exit with status 1 if a file is stale
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import click
 
+import arm_recipes
 from arm_recipes.cli import group
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.recipes.options import Options, options_class
 
 ROOT = Path(__file__).parents[1]
 _BEGIN = "<!-- made by docs/generate.py -->"
@@ -35,14 +40,8 @@ def _value(value: object) -> str:
     return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value}`"
 
 
-def _option_rows(recipe: Recipe) -> Iterator[str]:
-    for info in options.describe(recipe):
-        legal = ", ".join(map(_value, info.legal)) if info.legal else "any"
-        yield f"| `{info.name}` | {info.type} | {_value(info.default)} | {legal} | {info.help} |"
-
-
 def recipes_page() -> str:
-    """docs/recipes.md: every recipe, and its options where they differ from those of the recipe before."""
+    """docs/recipes.md: every recipe, and every option once, with what differs from recipe to recipe."""
     lines = ["# Recipes", "", "Made by `python docs/generate.py` from `arm_recipes/recipes/`.", ""]
     lines += [*_recipe_table(), ""]
     lines += [
@@ -51,19 +50,47 @@ def recipes_page() -> str:
         "installed version, beside the other defaults.",
         "",
     ]
+    families: dict[type[Options], list[Family]] = {}
     for family in Family:
-        lines += [f"## {family.facts.title}", ""]
-        grouped: dict[tuple[str, ...], list[str]] = {}
-        for recipe in catalog.RECIPES:
-            if recipe.family is family:
-                grouped.setdefault(tuple(_option_rows(recipe)), []).append(recipe.name)
-        for rows, names in grouped.items():
-            lines += [", ".join(f"`{name}`" for name in names), ""]
-            if rows:
-                lines += ["| option | type | default | legal | |", "|---|---|---|---|---|", *rows, ""]
-            else:
-                lines += ["No options.", ""]
+        for cls in reversed(options_class(family).__mro__):
+            if issubclass(cls, Options):
+                families.setdefault(cls, []).append(family)
+    for cls, sharing in families.items():
+        recipes = [recipe for recipe in catalog.RECIPES if recipe.family in sharing]
+        rows = [row for name in inspect.get_annotations(cls) for row in _option_rows(name, recipes)]
+        if rows:
+            titles = [family.facts.title for family in sharing]
+            title = "All recipes" if len(sharing) == len(Family) else ", ".join(titles)
+            lines += [f"## {title}", "", "| option | type | recipes | default | legal | |"]
+            lines += ["|---|---|---|---|---|---|", *rows, ""]
     return "\n".join(lines)
+
+
+def _option_rows(name: str, recipes: Sequence[Recipe]) -> Iterator[str]:
+    """The rows of an option: one for all recipes that have the same default and the same legal values."""
+    having: dict[tuple[str, str], list[Recipe]] = {}
+    for recipe in recipes:
+        for info in options.describe(recipe):
+            if info.name == name:
+                legal = "any" if info.legal is None else ", ".join(map(_value, info.legal))
+                having.setdefault((_value(info.default), legal), []).append(recipe)
+    for index, ((default, legal), sharing) in enumerate(having.items()):
+        declaration = options.declared(sharing[0])[name]
+        help = declaration.help if index == 0 else ""
+        yield f"| `{name}` | {declaration.kind.name} | {_which(sharing, recipes)} | {default} | {legal} | {help} |"
+
+
+def _which(some: Sequence[Recipe], recipes: Sequence[Recipe]) -> str:
+    """What `some` of the recipes have in common and the others haven't: their precisions, or their targets."""
+    if len(some) == len(recipes):
+        return "all"
+    precisions = dict.fromkeys(recipe.precision for recipe in some)
+    if [recipe for recipe in recipes if recipe.precision in precisions] == list(some):
+        return ", ".join(precision.value for precision in precisions)
+    targets = dict.fromkeys(recipe.target for recipe in some)
+    if [recipe for recipe in recipes if recipe.target in targets] == list(some):
+        return ", ".join(target.name for target in targets)
+    return ", ".join(recipe.name for recipe in some)
 
 
 # What is documented for executorch's script: in its --help, its test driver, and executorch's tutorials for Arm. Each
@@ -171,7 +198,68 @@ def stub() -> str:
     return "\n".join(lines)
 
 
+def public_api() -> str:
+    """docs/api.txt: the public names, with the signatures of functions and what classes have that is public."""
+    lines = ["# Made by `python docs/generate.py`: what `arm_recipes` exports. A change here is a change for users."]
+    for name in sorted(arm_recipes.__all__):
+        exported = getattr(arm_recipes, name)
+        if inspect.isclass(exported):
+            bases = [base.__name__ for base in exported.__mro__[1:-1] if not base.__name__.startswith("_")]
+            lines += ["", f"class {name}({bases[0]})" if bases else f"class {name}", *_members(exported)]
+        elif callable(exported):
+            lines += ["", *_signature(name, exported)]
+        else:
+            lines += ["", f"{name}: {type(exported).__name__}"]
+    return "\n".join(lines) + "\n"
+
+
+def _members(cls: type[Any]) -> Iterator[str]:
+    """What this package gives to a class, without private names; of an enum its members."""
+    if issubclass(cls, Enum):
+        yield from (f"    {member.name} = {member.value!r}" for member in cls)
+        return
+    own = [base for base in reversed(cls.__mro__) if base.__module__.startswith("arm_recipes")]
+    members = {name: member for base in own for name, member in vars(base).items()}
+    for name, member in sorted(members.items()):
+        if isinstance(member, property):
+            yield f"    {name}: {inspect.signature(member.fget or member.__get__).return_annotation}"
+        elif name == "__init__" or (name[0] != "_" and callable(getattr(member, "__func__", member))):
+            kind = [f"@{type(member).__name__}"] if isinstance(member, (classmethod, staticmethod)) else []
+            yield from (f"    {line}" for line in [*kind, *_signature(name, getattr(member, "__func__", member))])
+
+
+class _AsWritten(str):
+    """An annotation, which is text already, without quotes around it."""
+
+    __repr__ = str.__str__
+
+
+def _signature(name: str, function: Any) -> list[str]:
+    """On one line where there is room, otherwise with one parameter a line, as a change is easier to see there."""
+    signature = inspect.signature(function)
+    written = [
+        parameter.replace(annotation=_AsWritten(parameter.annotation))
+        for parameter in signature.parameters.values()
+        if parameter.name not in ("self", "cls")
+    ]
+    returned = _AsWritten(signature.return_annotation)
+    text = f"def {name}{signature.replace(parameters=written, return_annotation=returned)}"
+    if len(text) <= 100:
+        return [text]
+    lines = []
+    for index, parameter in enumerate(written):
+        before = {earlier.kind for earlier in written[:index]}
+        if parameter.kind is parameter.KEYWORD_ONLY and not before & {parameter.kind, parameter.VAR_POSITIONAL}:
+            lines.append("    *,")
+        lines.append(f"    {parameter},")
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            later = {parameter.kind for parameter in written[index + 1 :]}
+            lines += [] if parameter.kind in later else ["    /,"]
+    return [f"def {name}(", *lines, f") -> {returned}"]
+
+
 MADE = {
+    "docs/api.txt": public_api,
     "docs/recipes.md": recipes_page,
     "docs/cli.md": cli_page,
     "README.md": readme,
