@@ -14,7 +14,7 @@ from .forms import visible, written
 
 COLOURS = 8
 
-_MOST_PARTS = 12
+_MOST_PARTS = COLOURS
 _LABEL = 52
 # Bars end here, which leaves room for their figures.
 _BAR_END = 82.0
@@ -76,44 +76,30 @@ def bars(plot: Bars) -> str:
 
 
 def steps(plot: Steps) -> str:
-    if not plot.steps:
-        return ""
     height, count = 170.0, len(plot.steps)
-    highest = max((value for _, value in plot.steps), default=0.0) or 1.0
-    top = highest * 1.12
-    path = "M0 1000" + "".join(
-        f"V{1000 * (1 - value / top):.0f}H{index + 1}" for index, (_, value) in enumerate(plot.steps)
-    )
-    lines = "".join(
-        f'<line class="grid" x2="100%" y1="{height * (1 - tick / top):.1f}" y2="{height * (1 - tick / top):.1f}"/>'
-        f'<text class="tick" y="{height * (1 - tick / top) - 3:.1f}">{written(tick, plot.form)}</text>'
-        for tick in _linear_ticks(0.0, highest)
-        if tick
-    )
+    peak = max(range(count), key=lambda index: plot.steps[index][1])
+    name, most = plot.steps[peak]
+    top = 1.05 * most or 1.0
+    path = "".join(f"V{1000 * (1 - value / top):.0f}H{index + 1}" for index, (_, value) in enumerate(plot.steps))
     area = (
         f'<svg width="100%" height="{height:.0f}" viewBox="0 0 {count} 1000" preserveAspectRatio="none">'
-        f'<path class="c0 area" d="{path}V1000Z"/></svg>'
+        f'<path class="c0 area" d="M0 1000{path}V1000Z"/></svg>'
     )
+    grid = "".join(_level(height * (1 - tick / top), written(tick, plot.form)) for tick in _linear_ticks(0.0, most))
     fields = "".join(
-        f'<rect class="field" x="{100 * index / count:.3f}%" width="{100 / count:.3f}%" height="{height:.0f}">'
+        f'<rect class="{"c1 peak" if index == peak else "field"}" x="{100 * index / count:.3f}%" '
+        f'width="{100 / count:.3f}%" y="{height * (1 - value / top) if index == peak else 0:.1f}" '
+        f'height="{height * value / top if index == peak else height:.1f}">'
         f"{_tip(f'{index + 1}. {label}: {written(value, plot.form)}')}</rect>"
         for index, (label, value) in enumerate(plot.steps)
     )
-    peak = max(range(count), key=lambda index: plot.steps[index][1])
-    name, most = plot.steps[peak]
-    place = 100 * (peak + 0.5) / count
-    anchor = "start" if place < 25 else "end" if place > 75 else "middle"
-    mark = (
-        f'<text class="figure" x="{place:.2f}%" y="{height * (1 - most / top) - 5:.1f}" text-anchor="{anchor}">'
-        f"{_text(f'{written(most, plot.form)} in {_short(name, 24)}')}{_tip(name)}</text>"
+    axis = "".join(
+        f'<text class="axis" x="{x}%" y="{height + 16:.0f}" text-anchor="{anchor}">{_text(shown)}</text>'
+        for x, anchor, shown in ((0, "start", "1"), (50, "middle", plot.axis), (100, "end", str(count)))
     )
-    axis = (
-        f'<text class="axis" y="{height + 16:.0f}">1</text>'
-        f'<text class="axis" x="50%" y="{height + 16:.0f}" text-anchor="middle">{_text(plot.axis)}</text>'
-        f'<text class="axis" x="100%" y="{height + 16:.0f}" text-anchor="end">{count}</text>'
-    )
-    told = f"{count} steps; the most is {written(most, plot.form)}, in {name}"
-    return _figure("steps", plot.title, _svg(plot.title, told, height + 22, area + lines + mark + fields + axis))
+    told = f"The most is {written(most, plot.form)}, in {name}."
+    body = _svg(plot.title, told, height + 22, area + grid + fields + axis)
+    return _figure("steps", plot.title, f'{body}<p class="note">{_swatch("c1")}{_text(told)}</p>')
 
 
 def scatter(plot: Scatter) -> str:
@@ -130,11 +116,7 @@ def scatter(plot: Scatter) -> str:
             f'<text class="axis" x="{x}" y="{height + 16:.0f}" text-anchor="middle">{written(value, "number")}</text>'
         )
     for value in up.ticks():
-        y = height * (1 - up.place(value))
-        grid.append(
-            f'<line class="grid" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="axis" x="-6" y="{y + 4:.1f}" text-anchor="end">{written(value, "number")}</text>'
-        )
+        grid.append(_level(height * (1 - up.place(value)), written(value, "number")))
     grid.append(f'<text class="axis" x="100%" y="{height + 34:.0f}" text-anchor="end">{_text(plot.x)}</text>')
     groups = list(dict.fromkeys(dot.group for dot in dots))
     circles = []
@@ -176,11 +158,19 @@ class _Axis:
         return ticks if len(ticks) > 2 else _linear_ticks(low, high)
 
 
+def _level(y: float, figure: str) -> str:
+    """A line across, with its figure beside it."""
+    return (
+        f'<line class="grid" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="axis" x="-6" y="{y + 4:.1f}" text-anchor="end">{figure}</text>'
+    )
+
+
 def _linear_ticks(low: float, high: float) -> list[float]:
-    """About four round values from `low` to `high`."""
-    rough = (high - low) / 4 or 1.0
+    """Three to seven round values from `low` to `high`."""
+    rough = (high - low) / 3 or 1.0
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
+    step = next(digit * power for digit in (5, 2, 1) if digit * power <= rough * 1.0001)
     return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
