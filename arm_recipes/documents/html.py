@@ -83,7 +83,9 @@ def _items(block: Items) -> str:
 
 
 def _words(block: Words) -> str:
-    return f'<p class="words">{", ".join(f"<span>{_text(word)}</span>" for word in block.texts)}</p>'
+    *words, last = block.texts
+    spans = " ".join(f"<span>{_text(word)}</span>" for word in (*(f"{word}," for word in words), last))
+    return f'<p class="words">{spans}</p>'
 
 
 def _figures(block: Figures) -> str:

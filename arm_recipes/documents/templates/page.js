@@ -58,7 +58,7 @@ function filterable(section, table, changed) {
     if (head.matches(".bar")) return;
     if (!numeric(head)) {
       const values = [...new Set(rows.map(row => row.cells[index].textContent))].filter(value => value);
-      if (values.length < (rows.some(row => !row.cells[index].textContent) ? 1 : 2) || values.length > 12) return;
+      if (values.length < (rows.some(row => !row.cells[index].textContent) ? 1 : 2) || values.length > Math.min(12, rows.length / 2)) return;
       const select = element("select");
       select.append(element("option", { value: "" }, "all"), ...values.map(value => element("option", { value }, value)));
       field(bar, name, select);
