@@ -206,24 +206,6 @@ CORTEX_M35P = Target(name="cortex-m35p", family=Family.CORTEX_M)
 CORTEX_M55 = Target(name="cortex-m55", family=Family.CORTEX_M)
 CORTEX_M85 = Target(name="cortex-m85", family=Family.CORTEX_M)
 
-TARGETS: tuple[Target, ...] = (
-    ETHOS_U55,
-    ETHOS_U65,
-    ETHOS_U85,
-    TOSA,
-    VGF,
-    CORTEX_M0,
-    CORTEX_M0PLUS,
-    CORTEX_M3,
-    CORTEX_M4,
-    CORTEX_M7,
-    CORTEX_M23,
-    CORTEX_M33,
-    CORTEX_M35P,
-    CORTEX_M55,
-    CORTEX_M85,
-)
-
 RECIPES: tuple[Recipe, ...] = (
     Recipe(name="ETHOSU_U55_INT8", target=ETHOS_U55, precision=Precision.INT8),
     Recipe(name="ETHOSU_U55_A16W8", target=ETHOS_U55, precision=Precision.A16W8),
@@ -248,6 +230,8 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(name="CORTEX_M55_INT8", target=CORTEX_M55, precision=Precision.INT8),
     Recipe(name="CORTEX_M85_INT8", target=CORTEX_M85, precision=Precision.INT8),
 )
+
+TARGETS: tuple[Target, ...] = tuple(dict.fromkeys(recipe.target for recipe in RECIPES))
 
 BY_NAME: dict[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
 
