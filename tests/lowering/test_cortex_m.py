@@ -19,15 +19,19 @@ from torch.export import ExportedProgram
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from arm_recipes import ArmRecipeType, LoweringError, ModelError, OptionError
-from arm_recipes.recipes import catalog
+from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes.cortex_m import CortexMOptions
 from tests import models, tiny_models
+from tests.exports import exported
 from tests.models import Example, seeded
 from tests.script import compile_with_script
 
 _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.CORTEX_M]
+# The rows' kernels differ by the instruction set only; of each, one row is looked at closely.
+_BY_ISA = {"MVE": "CORTEX_M55_INT8", "DSP": "CORTEX_M33_INT8", "SCALAR": "CORTEX_M0_INT8"}
 _EACH_ROW = pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)
 
-pytestmark = pytest.mark.cortex_m
+pytestmark = pytest.mark.slow
 
 # Everything CMSIS-NN has kernels for, by the names of the networks.
 _SUPPORTED = ["ds_cnn", "resnet8", "mobilenet_v1_025", "deep_autoencoder", "residual", "depthwise", "linear_only"]
@@ -129,15 +133,16 @@ def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(network
     assert session.get_pte_buffer() == expected
 
 
-@_EACH_ROW
-def test_every_row_equals_the_script(recipe: catalog.Recipe, tmp_path: Path) -> None:
-    expected = compile_with_script("tests.models:conv_net", recipe.target.name, tmp_path, "-q")
-    assert _export(models.conv_net(), recipe.name, io_layout="channels_last").get_pte_buffer() == expected
+@pytest.mark.parametrize("name", _BY_ISA.values())
+def test_each_instruction_set_equals_the_script(name: str, tmp_path: Path) -> None:
+    expected = compile_with_script("tests.models:conv_net", catalog.BY_NAME[name].target.name, tmp_path, "-q")
+    assert _export(models.conv_net(), name, io_layout="channels_last").get_pte_buffer() == expected
 
 
 @_EACH_ROW
 def test_every_row_exports_from_ordinary_inputs(recipe: catalog.Recipe) -> None:
-    program = _export(models.conv_net(), recipe.name).get_executorch_program()
+    session = exported(recipe)
+    program = session.get_executorch_program()
     assert _kernels(program) == {
         "cortex_m::quantize_per_tensor": 1,
         _CLONE: 1,  # into channels_last
@@ -147,14 +152,20 @@ def test_every_row_exports_from_ordinary_inputs(recipe: catalog.Recipe) -> None:
         "cortex_m::dequantize_per_tensor": 1,
     }
     assert _input_dim_order(program) == [0, 1, 2, 3]
+    resolved = options.resolve(recipe, {})
+    assert isinstance(resolved, CortexMOptions)
+    assert session.get_pte_buffer() == exported(_BY_ISA[resolved.isa]).get_pte_buffer()
+
+
+@pytest.mark.parametrize("name", _BY_ISA.values())
+def test_the_standard_session_gives_the_front_doors_bytes(name: str) -> None:
+    assert _export(models.conv_net(), name).get_pte_buffer() == exported(name).get_pte_buffer()
 
 
 def test_isa_decides_what_the_kernels_get() -> None:
     """MVE's linear reads sums made ahead of time, those of DSP and of scalar code the bias."""
-    ptes = {isa: _export(models.conv_net(), isa=isa).get_pte_buffer() for isa in ("MVE", "DSP", "SCALAR")}
-    assert ptes["MVE"] == _export(models.conv_net()).get_pte_buffer()
-    assert ptes["DSP"] == _export(models.conv_net(), "CORTEX_M33_INT8").get_pte_buffer()
-    assert ptes["SCALAR"] == _export(models.conv_net(), "CORTEX_M0_INT8").get_pte_buffer()
+    ptes = {isa: exported("CORTEX_M55_INT8", isa=isa).get_pte_buffer() for isa in _BY_ISA}
+    assert ptes == {isa: exported(name).get_pte_buffer() for isa, name in _BY_ISA.items()}
     assert len(set(ptes.values())) == 3
 
 
@@ -186,22 +197,23 @@ def test_the_lowered_program_computes_what_the_model_does() -> None:
 
 
 def test_every_rank_4_input_and_output_has_a_clone() -> None:
-    assert _kernels(_export(models.two_inputs()).get_executorch_program())[_CLONE] == 3  # and one for the output
+    assert (
+        _kernels(exported("CORTEX_M55_INT8", models.two_inputs).get_executorch_program())[_CLONE] == 3
+    )  # and one for the output
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
-def test_the_layout_of_the_example_inputs_does_not_matter(memory_format: torch.memory_format, io_layout: str) -> None:
+def test_the_layout_of_the_example_inputs_does_not_matter(io_layout: str) -> None:
     model, inputs = models.conv_net()
-    given = Example(model, tuple(x.to(memory_format=memory_format) for x in inputs))
-    expected = _export(models.conv_net(), io_layout=io_layout).get_pte_buffer()
-    assert _export(given, io_layout=io_layout).get_pte_buffer() == expected
+    in_channels_last = Example(model, tuple(x.to(memory_format=torch.channels_last) for x in inputs))
+    expected = exported("CORTEX_M55_INT8", io_layout=io_layout).get_pte_buffer()
+    assert _export(in_channels_last, io_layout=io_layout).get_pte_buffer() == expected
 
 
 def test_a_model_in_channels_last_gives_the_same_program() -> None:
     model, inputs = models.conv_net()
-    given = Example(_in_layout(model, torch.channels_last), inputs)
-    assert _export(given).get_pte_buffer() == _export(models.conv_net()).get_pte_buffer()
+    in_channels_last = Example(_in_layout(model, torch.channels_last), inputs)
+    assert _export(in_channels_last).get_pte_buffer() == exported("CORTEX_M55_INT8").get_pte_buffer()
 
 
 @pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
@@ -219,22 +231,25 @@ def test_methods_are_lowered_each_for_itself() -> None:
     inputs = {"classify": [conv.inputs], "compare": [both.inputs]}
     program = export(methods, inputs, _recipe()).get_executorch_program()
     assert [plan.name for plan in program.execution_plan] == ["classify", "compare"]
-    assert _kernels(program, 0) == _kernels(_export(conv).get_executorch_program())
-    assert _kernels(program, 1) == _kernels(_export(both).get_executorch_program())
+    for index, model in enumerate((models.conv_net, models.two_inputs)):
+        alone = exported("CORTEX_M55_INT8", model).get_executorch_program()
+        assert _kernels(program, index) == _kernels(alone)
 
 
 def test_a_recipe_can_be_used_again() -> None:
     recipe, (model, inputs) = _recipe(), models.conv_net()
-    first, second = (export(model, [inputs], recipe).get_pte_buffer() for _ in range(2))
-    assert first == second
+    for _ in range(2):
+        assert export(model, [inputs], recipe).get_pte_buffer() == exported("CORTEX_M55_INT8").get_pte_buffer()
 
 
 # --- The seed's figures ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.xdist_group("mobilenet")
 def test_mobilenet_v2() -> None:
     """64 compute kernels, as many of each kind as upstream's own test of torchvision's MobileNetV2 counts."""
-    default, dropped = _exported("mobilenet_v2"), _exported("mobilenet_v2", drop_unused_constants=True)
+    default = exported("CORTEX_M55_INT8", models.mobilenet_v2)
+    dropped = _exported("mobilenet_v2", drop_unused_constants=True)
     compute = {
         "cortex_m::quantize_per_tensor": 1,
         "cortex_m::quantized_conv2d": 35,
@@ -244,9 +259,9 @@ def test_mobilenet_v2() -> None:
         "cortex_m::quantized_linear": 1,
         "cortex_m::dequantize_per_tensor": 1,
     }
-    assert _kernels(default.program) == {**compute, _CLONE: 1}
+    assert _kernels(default.get_executorch_program()) == {**compute, _CLONE: 1}
     assert _kernels(dropped.program) == {**compute, _CLONE: 1}
-    assert len(dropped.buffer) < 0.94 * len(default.buffer)
+    assert len(dropped.buffer) < 0.94 * len(default.get_pte_buffer())
 
 
 def test_mobilenet_v3_small() -> None:
@@ -291,8 +306,7 @@ def _state(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
     return [facts, modes]
 
 
-@pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("network", ["residual", "conv_net"])
+@pytest.mark.parametrize(("network", "io_layout"), [("residual", "channels_last"), ("conv_net", "contiguous")])
 def test_the_callers_module_and_tensors_are_left_alone(network: str, io_layout: str) -> None:
     model, inputs = _example(network)
     values = [tensor.clone() for tensor in [*model.parameters(), *model.buffers(), *inputs]]
@@ -331,12 +345,12 @@ def test_dropping_what_is_unused_makes_ds_cnn_smaller_and_changes_no_output() ->
 
 
 def test_dropping_what_is_unused_leaves_earlier_stages_whole() -> None:
-    example = models.conv_net()
-    session = _export(example, drop_unused_constants=True)
-    program = session.get_exported_program()
-    assert torch.equal(
-        program.module()(*example.inputs), _export(example).get_exported_program().module()(*example.inputs)
-    )
+    (x,) = models.conv_net().inputs
+    outputs = [
+        exported("CORTEX_M55_INT8", drop_unused_constants=drop).get_exported_program().module()(x)
+        for drop in (False, True)
+    ]
+    assert torch.equal(*outputs)
 
 
 def test_an_input_that_nothing_reads_stays_an_input() -> None:
@@ -357,10 +371,10 @@ def test_an_input_that_nothing_reads_stays_an_input() -> None:
 # --- What is refused ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"isa": "MVE"}, {"io_layout": "nhwc"}, {"per_channel": True}])
-def test_a_bad_option_is_refused_before_any_model_is_seen(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("option", [{"isa": "MVE"}, {"io_layout": "nhwc"}, {"per_channel": True}])
+def test_a_bad_option_is_refused_before_any_model_is_seen(option: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"CORTEX_M33_INT8: "):
-        _recipe("CORTEX_M33_INT8", **options)
+        _recipe("CORTEX_M33_INT8", **option)
 
 
 _END = "Change the model there, or accept bigger, slower float kernels with allow_portable_fallback=True."
@@ -461,7 +475,7 @@ def test_a_program_whose_inputs_are_not_as_promised_is_refused() -> None:
     with pytest.raises(ModelError, match=r"input 'x' of method 'forward' is not contiguous \(NCHW\), as io_layout="):
         export(program, export_recipe=_recipe())
     session = export(program, export_recipe=_recipe(io_layout="channels_last"))
-    assert session.get_pte_buffer() == _export(models.conv_net(), io_layout="channels_last").get_pte_buffer()
+    assert session.get_pte_buffer() == exported("CORTEX_M55_INT8", io_layout="channels_last").get_pte_buffer()
 
 
 def test_what_is_pooled_out_of_layout_is_refused_and_the_advice_helps() -> None:

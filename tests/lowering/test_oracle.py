@@ -19,7 +19,10 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from arm_recipes import ArmRecipeType
 from arm_recipes.recipes import catalog
 from tests import models
+from tests.exports import Model, exported
 from tests.script import compile_with_script
+
+pytestmark = pytest.mark.slow
 
 _FAMILIES = (catalog.Family.ETHOS_U, catalog.Family.TOSA, catalog.Family.VGF)
 _DELEGATED = [recipe for recipe in catalog.RECIPES if recipe.family in _FAMILIES]
@@ -37,9 +40,12 @@ def _script_target(recipe: catalog.Recipe) -> str:
     return recipe.target.name if recipe.target.macs is None else f"{recipe.target.name}-{recipe.target.macs}"
 
 
-def _ours(recipe: catalog.Recipe, example: models.Example) -> bytes:
-    export_recipe = ExportRecipe.get_recipe(ArmRecipeType[recipe.name])
+def _ours(recipe: catalog.Recipe, model: Model = models.conv_net) -> bytes:
+    """Of the standard session, and of the front door."""
+    example, export_recipe = model(), ExportRecipe.get_recipe(ArmRecipeType[recipe.name])
     buffer: bytes = export(example.model, [example.inputs], export_recipe).get_pte_buffer()
+    assert exported(recipe, model).get_pte_buffer() == buffer
+    assert all(parameter.requires_grad for parameter in example.model.parameters())
     return buffer
 
 
@@ -47,7 +53,7 @@ def _ours(recipe: catalog.Recipe, example: models.Example) -> bytes:
 def test_equals_the_script(recipe: catalog.Recipe, tmp_path: Path) -> None:
     flags = ["-d", "-q"] if recipe.precision.quantized else ["-d"]
     expected = compile_with_script("tests.models:conv_net", _script_target(recipe), tmp_path, *flags)
-    assert _ours(recipe, models.conv_net()) == expected
+    assert _ours(recipe) == expected
 
 
 @pytest.mark.parametrize("recipe", _BY_HAND, ids=lambda recipe: recipe.name)
@@ -76,7 +82,7 @@ def test_equals_upstreams_parts_where_the_script_has_no_such_target(recipe: cata
     if recipe.family is not catalog.Family.VGF:
         edge = edge.transform([ReplaceQuantNodesPass()])
     expected = edge.to_executorch(config=ExecutorchBackendConfig(extract_delegate_segments=False)).buffer
-    assert _ours(recipe, models.conv_net()) == expected
+    assert _ours(recipe) == expected
 
 
 @pytest.mark.parametrize("name", ["TOSA_FP", "ETHOSU_U85_INT8"])
@@ -85,9 +91,7 @@ def test_equals_the_script_where_weights_stay_outside_the_delegate(name: str, tm
     recipe = catalog.BY_NAME[name]
     flags = ["-d", "-q"] if recipe.precision.quantized else ["-d"]
     expected = compile_with_script("tests.models:partly_delegated", _script_target(recipe), tmp_path, *flags)
-    example = models.partly_delegated()
-    assert _ours(recipe, example) == expected
-    assert all(parameter.requires_grad for parameter in example.model.parameters())
+    assert _ours(recipe, models.partly_delegated) == expected
 
 
 def test_every_delegated_recipe_has_an_oracle() -> None:
@@ -100,6 +104,7 @@ def test_every_delegated_recipe_has_an_oracle() -> None:
     }
 
 
+@pytest.mark.xdist_group("mobilenet")
 def test_mobilenet_v2_equals_the_script(tmp_path: Path) -> None:
     expected = compile_with_script("tests.models:mobilenet_v2", "ethos-u55-128", tmp_path, "-d", "-q")
-    assert _ours(catalog.BY_NAME["ETHOSU_U55_INT8"], models.mobilenet_v2()) == expected
+    assert exported("ETHOSU_U55_INT8", models.mobilenet_v2).get_pte_buffer() == expected
