@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -37,13 +40,18 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         for family in reached(item).families:
             item.add_marker(family.value)
-        # Of several workers, one runs all that is parametrised by a family's rows, as that shares exports.
         if item.get_closest_marker("xdist_group") is None:
-            row = item.callspec.params.get("recipe") if hasattr(item, "callspec") else None
-            group = row.family.value if isinstance(row, catalog.Recipe) else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
     if "PYTEST_XDIST_WORKER" in os.environ:  # The long ones first, so that no worker is left with one at the end.
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def _group(item: pytest.Function) -> str:
+    """What one of several workers runs: a file, or what exports rows of the catalog, and so shares exports."""
+    row = item.callspec.params.get("recipe") if hasattr(item, "callspec") else None
+    if not isinstance(row, catalog.Recipe) or not reached(item).exports:
+        return item.nodeid.partition("::")[0]
+    return "rows of Cortex-M" if row.family is catalog.Family.CORTEX_M else "rows with delegates"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,6 +62,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{report.longrepr}, and ARM_RECIPES_REQUIRE asks for it"
     return report
+
+
+class Digits(NamedTuple):
+    """Of docs/examples/digits.py: the network, trained, which tests leave as it is, and the data."""
+
+    model: Any
+    train: Any
+    test: Any
+    accuracy: Callable[..., float]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    example = runpy.run_path(str(Path(__file__).parents[1] / "docs/examples/digits.py"), run_name="digits")
+    train, test = example["load"]()
+    return Digits(example["trained"](), train, test, example["accuracy"])
 
 
 @pytest.fixture

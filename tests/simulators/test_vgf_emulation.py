@@ -9,13 +9,14 @@ import pytest
 from arm_recipes import SimulationError, ToolError, VerifyReport, verify
 from arm_recipes.recipes import catalog
 from arm_recipes.simulators.vgf_emulation import ROOT
-from tests.verification.test_catalog import LEAST, NETWORKS, samples, session
+from tests.exports import random_samples
+from tests.verification.test_catalog import LEAST, NETWORKS, session
 
 _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.VGF]
 
 
 def _verify(recipe: catalog.Recipe, network: str, simulator: str) -> VerifyReport:
-    data = samples(NETWORKS[network](), 2)
+    data = random_samples(NETWORKS[network](), 2)
     return verify(session(recipe), data, method=network, simulator=simulator, min_sqnr=LEAST[recipe.precision])
 
 
@@ -28,6 +29,7 @@ def _missing() -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.needs("vulkan")
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)

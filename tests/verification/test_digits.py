@@ -5,18 +5,15 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from arm_recipes import ArmRecipeType, export, verify
+from tests.conftest import Digits
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("digits")]
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-
-
-@pytest.fixture(scope="module")
-def digits() -> SimpleNamespace:
-    return SimpleNamespace(**runpy.run_path(str(_EXAMPLES / "digits.py"), run_name="digits"))
 
 
 def _recipes() -> list[str]:
@@ -28,11 +25,10 @@ def _recipes() -> list[str]:
 
 
 @pytest.mark.parametrize("name", _recipes())
-def test_at_most_a_point_is_lost(digits: SimpleNamespace, name: str) -> None:
+def test_at_most_a_point_is_lost(digits: Digits, name: str) -> None:
     """On 120 of the 450 test images, for the time it takes. (docs/examples/digits_verify.py takes all.)"""
-    train, test = digits.load()
-    model = digits.trained()
-    session = export(model, ArmRecipeType[name], (train.images[:1],), calibration=train.images[:50])
+    train, test = digits.train, digits.test
+    session = export(digits.model, ArmRecipeType[name], (train.images[:1],), calibration=train.images[:50])
     # The emulated Vulkan device takes the most of a second for a sample; test_vgf_emulation.py is for that.
     report = verify(session, (test.images, test.labels), max_samples=120, max_accuracy_drop=1.0, simulator="reference")
     assert report.failed_gates == ()

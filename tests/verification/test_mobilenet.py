@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from arm_recipes import ArmRecipeType, export, verify
+from arm_recipes import verify
 from tests import models
+from tests.exports import exported
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("mobilenet")
 @pytest.mark.parametrize("name", ["ETHOSU_U55_INT8", "CORTEX_M55_INT8"])
 def test_the_lowering_costs_little_beside_the_quantization(name: str) -> None:
-    example = models.mobilenet_v2()
-    session = export(example.model, ArmRecipeType[name], example.inputs, calibration=[example.inputs])
-    report = verify(session, [example.inputs])
+    report = verify(exported(name, models.mobilenet_v2), [models.mobilenet_v2().inputs])
     assert report.failed_gates == ()
     quantized, simulated = (
         report.comparison("float", stage).metrics["sqnr_db"] for stage in ("quantized", "simulated")
