@@ -104,6 +104,7 @@ def _run(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_target_is_one_row(copy: Path, worked: dict[str, Any]) -> None:
     assert worked["same as spelled out"]
     (recipe,) = [
@@ -116,6 +117,7 @@ def test_a_target_is_one_row(copy: Path, worked: dict[str, Any]) -> None:
     assert "ETHOSU_U55_SMALL_INT8" in (copy / "arm_recipes/recipes/types.pyi").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_preset_is_one_declaration(copy: Path, worked: dict[str, Any]) -> None:
     assert worked["retargeted"] == {
         "kit": "sensor",
@@ -128,6 +130,7 @@ def test_a_preset_is_one_declaration(copy: Path, worked: dict[str, Any]) -> None
     assert "kit  str" in _run(copy, "-m", "arm_recipes", "options", "ethosu-u55-int8")
 
 
+@pytest.mark.slow
 def test_a_simulator_is_a_module_and_a_row(copy: Path, worked: dict[str, Any]) -> None:
     assert worked["simulator"] == "TOSA reference model, asked twice"
     assert worked["gates"]
@@ -135,6 +138,7 @@ def test_a_simulator_is_a_module_and_a_row(copy: Path, worked: dict[str, Any]) -
     assert "[auto|reference|repeated|vulkan|fvp]" in (copy / "docs/cli.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_nothing_else_was_edited(copy: Path) -> None:
     files = [path.relative_to(copy) for part in _PARTS for path in [copy / part, *(copy / part).rglob("*")]]
     changed = {

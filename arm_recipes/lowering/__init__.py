@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any, Protocol, cast
 
 from executorch.export import ExportRecipe
 
@@ -10,8 +11,23 @@ from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import Options
 
 
+class Lowering(Protocol):
+    """A module of this folder that is named after a family."""
+
+    def build(self, recipe: Recipe, options: Any, /) -> ExportRecipe:
+        """Put the recipe together, of upstream's parts where upstream has them.
+
+        Args:
+            recipe: the catalog row, of this family.
+            options: resolved, of the family's class.
+
+        Raises:
+            ToolError: a tool that lowers is missing.
+        """
+        ...
+
+
 def build(recipe: Recipe, options: Options) -> ExportRecipe:
     """Build with the family's module, which is imported only now: each brings its own operator libraries."""
-    module = importlib.import_module(f".{recipe.family.value}", __name__)
-    built: ExportRecipe = module.build(recipe, options)
-    return built
+    lowering = cast(Lowering, importlib.import_module(f".{recipe.family.value}", __name__))
+    return lowering.build(recipe, options)

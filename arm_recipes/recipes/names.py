@@ -21,9 +21,9 @@ def find_recipe(name: str) -> Recipe:
     if folded in BY_NAME:
         return BY_NAME[folded]
     near = nearest(folded, BY_NAME)
-    holding = [each for each in BY_NAME if folded and folded in each]
+    holding = [known for known in BY_NAME if folded and folded in known]
     nearby = [near] if near else holding
-    guess = f"Did you mean {' or '.join(repr(typed(BY_NAME[each])) for each in nearby)}?"
+    guess = f"Did you mean {' or '.join(repr(typed(BY_NAME[known])) for known in nearby)}?"
     allowed = f"Allowed: {spell(map(typed, RECIPES))}."
     raise ArmRecipeError(f"recipe={name!r} is no recipe. {guess if nearby else allowed} See: arm-recipes list.")
 
@@ -42,17 +42,17 @@ def _folded(name: str) -> str:
 UPSTREAM_MODEL = "ModelUnderTest"
 
 
-def split_model(given: str) -> tuple[str, str]:
+def split_model(model: str) -> tuple[str, str]:
     """The file or module of a model, and the name in it: empty where there is none."""
-    place, colon, name = given.rpartition(":")
+    place, colon, name = model.rpartition(":")
     if not colon or "/" in name or "\\" in name or name.endswith((".py", ".pt2")):
-        return given, ""
+        return model, ""
     return place, name
 
 
-def short_name(given: str) -> str:
+def short_name(model: str) -> str:
     """What files made of a model are called: after its name, or else its file or module."""
-    place, name = split_model(given)
+    place, name = split_model(model)
     if name and name != UPSTREAM_MODEL:
         return name.rpartition(".")[2]
     return Path(place).stem if place.endswith((".py", ".pt2")) else place.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""`ArmRecipeType`, made from the catalog. (Type checkers read recipe_types.pyi, which docs/generate.py writes.)"""
+"""`ArmRecipeType`, made from the catalog. (Type checkers read types.pyi, which docs/generate.py writes.)"""
 
 from __future__ import annotations
 

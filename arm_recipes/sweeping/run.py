@@ -275,14 +275,19 @@ def _point(task: _Task, lowered: LoweredProgram, outcome: dict[bytes, Outline] |
 def _header(rows: Sequence[Recipe], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be the same for points to stand in one file, beside the graphs: other settings than of the lowering,
     and what the configuration file says."""
-    given = settings.get("config_ini") or options.declared(rows[0])["config_ini"].default(rows[0], {})
-    config = vela.read_config(given)
+    declared = options.declared(rows[0])
+    config = vela.read_config(settings.get("config_ini") or declared["config_ini"].default(rows[0], {}))
+    others = [name for name in options.retargetable(rows[0]) if name not in (*AXES, "config_ini")]
     return {
         "config_ini": config.argument,
         "config_digest": hashlib.sha256(config.path.read_bytes()).hexdigest(),
-        "arena_cache_size": settings.get("arena_cache_size"),
-        "extra_flags": list(settings.get("extra_flags") or ()),
+        **{name: _plain(settings.get(name), declared[name].kind) for name in others},
     }
+
+
+def _plain(value: Any, kind: options.Kind) -> Any:
+    """The value as JSON gives it back."""
+    return list(value or ()) if kind is options.STRINGS else value
 
 
 class _Sweep:
