@@ -36,8 +36,8 @@ from .blocks import (
 from .flow import flow
 from .forms import FORMS, visible, written
 
-# Tables of more rows are folded in a notebook.
-_FOLDED = 12
+# In a notebook, tables of more rows are folded, and cut off.
+_FOLDED, _MOST_ROWS = 12, 100
 # Texts of more characters may take several lines.
 _LONG = 44
 
@@ -120,7 +120,7 @@ def _table(block: Table, embedded: bool) -> str:
         for column, name in zip(block.columns, classes, strict=True)
     )
     rows = []
-    for row in block.rows:
+    for row in block.rows[: _MOST_ROWS if embedded else None]:
         cells = (
             _cell(value, column, name, largest)
             for value, column, name, largest in zip(row, block.columns, classes, most, strict=True)
@@ -133,7 +133,9 @@ def _table(block: Table, embedded: bool) -> str:
     if embedded:
         if len(block.rows) > _FOLDED:
             summary = f"{_text(block.title)}: {len(block.rows)} rows" if block.title else f"{len(block.rows)} rows"
-            return f"<details><summary>{summary}</summary>{frame}</details>"
+            more = len(block.rows) - len(rows)
+            rest = f'<p class="note">and {more:,} more, which are on the page that to_html() makes</p>' if more else ""
+            return f"<details><summary>{summary}</summary>{frame}{rest}</details>"
         return title + frame
     name = f' data-name="{_text(block.name)}"' if block.name else ""
     filters = " data-filters" if block.filters else ""
@@ -200,7 +202,9 @@ def _details(details: Sequence[Sequence[Block]]) -> str:
     heads = [json.loads(head) for head in columns]
     data = json.dumps({"columns": heads, "texts": list(texts), "rows": rows}, separators=(",", ":"))
     # Nothing in it may end the element that it is in.
-    return f'<script type="application/json">{data.replace("<", chr(92) + "u003c")}</script>'
+    data = data.replace("<", "\\u003c")
+    unread = '<noscript><p class="note">The details of each row need JavaScript.</p></noscript>'
+    return f'<script type="application/json">{data}</script>{unread}'
 
 
 def _packed(block: Table, texts: dict[str, int], columns: dict[str, int]) -> dict[str, Any]:

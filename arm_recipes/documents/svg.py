@@ -77,10 +77,12 @@ def bars(plot: Bars) -> str:
 
 def steps(plot: Steps) -> str:
     height, count = 170.0, len(plot.steps)
-    peak = max(range(count), key=lambda index: plot.steps[index][1])
-    name, most = plot.steps[peak]
+    values = [value if 0 < value < math.inf else 0.0 for _, value in plot.steps]
+    most = max(values)
+    peak = values.index(most)
+    name = plot.steps[peak][0]
     top = 1.05 * most or 1.0
-    path = "".join(f"V{1000 * (1 - value / top):.0f}H{index + 1}" for index, (_, value) in enumerate(plot.steps))
+    path = "".join(f"V{1000 * (1 - value / top):.0f}H{index + 1}" for index, value in enumerate(values))
     area = (
         f'<svg width="100%" height="{height:.0f}" viewBox="0 0 {count} 1000" preserveAspectRatio="none">'
         f'<path class="c0 area" d="M0 1000{path}V1000Z"/></svg>'
@@ -90,8 +92,8 @@ def steps(plot: Steps) -> str:
         f'<rect class="{"c1 peak" if index == peak else "field"}" x="{100 * index / count:.3f}%" '
         f'width="{100 / count:.3f}%" y="{height * (1 - value / top) if index == peak else 0:.1f}" '
         f'height="{height * value / top if index == peak else height:.1f}">'
-        f"{_tip(f'{index + 1}. {label}: {written(value, plot.form)}')}</rect>"
-        for index, (label, value) in enumerate(plot.steps)
+        f"{_tip(f'{index + 1}. {plot.steps[index][0]}: {written(plot.steps[index][1], plot.form)}')}</rect>"
+        for index, value in enumerate(values)
     )
     axis = "".join(
         f'<text class="axis" x="{x}%" y="{height + 16:.0f}" text-anchor="{anchor}">{_text(shown)}</text>'
@@ -189,7 +191,7 @@ def _front(dots: Iterable[Dot], across: _Axis, up: _Axis, height: float) -> str:
 
 def _largest(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     """The parts in their order; where they are too many, the small ones as one."""
-    kept = [part for part in parts if part[1] > 0]
+    kept = [part for part in parts if 0 < part[1] < math.inf]
     if len(kept) <= _MOST_PARTS:
         return kept
     least = sorted((value for _, value in kept), reverse=True)[_MOST_PARTS - 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -75,7 +76,7 @@ def _everything(name: str) -> Document:
         Table(columns, rows, name, tuple((Heading(name, 3), Table(columns, rows)) for _ in rows), name, True),
         Stack(name, ((name, 3), ("rest", 1))),
         Bars(name, ((name, (1.0, math.inf)), ("b", (None, math.nan)), ("c", (-2.0, -math.inf))), (name, "two")),
-        Steps(name, name, ((name, 1), ("b", 3))),
+        Steps(name, name, ((name, 1), ("b", 3), ("c", math.inf))),
         Scatter(name, name, name, (Dot(1, 2, name, name, True, 0), Dot(0, 2, "b"), Dot(math.inf, 1, "c")), name),
         OnlyText((Paragraph("in text alone"),)),
         OnlyPage((Paragraph("on a page alone"),)),
@@ -160,3 +161,42 @@ def test_a_page_is_one_file_that_needs_no_network() -> None:
     assert "@body@" in shown  # of the names
     assert shown.count("<h1>") == 1
     assert "<script src" not in shown and "href=" not in shown and "url(" not in shown
+
+
+def test_a_long_table_is_folded_and_cut_off_in_a_notebook() -> None:
+    columns = (Column("n", "whole"),)
+    embedded = page(Document("", (Table(columns, tuple((n,) for n in range(130)), "Rows"),)), embedded=True)
+    assert "<summary>Rows: 130 rows</summary>" in embedded
+    assert '<td class="r">99</td>' in embedded and '<td class="r">100</td>' not in embedded
+    assert "and 30 more" in embedded
+    short = page(Document("", (Table(columns, ((1,),), "Rows"),)), embedded=True)
+    assert "<summary>" not in short
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_plots_of_odd_values_are_drawn(value: float) -> None:
+    plots = (
+        Stack("a", (("x", value), ("y", 1))),
+        Bars("a", (("x", (value,)),)),
+        Steps("a", "b", (("x", value),)),
+        Scatter("a", "b", "c", (Dot(value, 2, "x"), Dot(1, value, "y"))),
+    )
+    for plot in plots:
+        shown = page(Document("t", (plot,))).partition("<body")[2].partition("<script")[0]
+        for numbers in re.findall(r' (?:x|y|x1|x2|y1|y2|cx|cy|width|height|d)="([^"]*)"', shown):
+            assert "nan" not in numbers and "inf" not in numbers
+
+
+def test_what_is_small_is_one_part() -> None:
+    shown = page(Document("t", (Stack("cycles", tuple((f"layer {n}", 100 + n) for n in range(20))),)))
+    assert re.findall(r"</svg><span>(.*?)</span> <b>(.*?)</b>", shown)[-2:] == [
+        ("layer 19", "119"),
+        ("13 others", "1,378"),
+    ]
+
+
+def test_a_long_label_is_shortened_in_its_middle() -> None:
+    label = "features." + "block." * 20 + "last"
+    shown = page(Document("t", (Bars("dB", ((label, (1.0,)),)),)))
+    assert f"<title>{label}</title>" in shown
+    assert re.search(r'<text class="label"[^>]*>features\.[^<]*…[^<]*last<title>', shown)
