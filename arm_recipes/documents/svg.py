@@ -99,7 +99,7 @@ def steps(plot: Steps) -> str:
         f'<text class="axis" x="{x}%" y="{height + 16:.0f}" text-anchor="{anchor}">{_text(shown)}</text>'
         for x, anchor, shown in ((0, "start", "1"), (50, "middle", plot.axis), (100, "end", str(count)))
     )
-    told = f"The most is {written(most, plot.form)}, in {name}."
+    told = f"The most is {written(most, plot.form)}, in {name} ({peak + 1} of {count})."
     body = _svg(plot.title, told, height + 22, area + grid + fields + axis)
     return _figure("steps", plot.title, f'{body}<p class="note">{_swatch("c1")}{_text(told)}</p>')
 
