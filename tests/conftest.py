@@ -26,7 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # An export makes so many objects that the collector takes a sixth of its time.
     gc.set_threshold(100_000, 20, 50)
     config.addinivalue_line("markers", "needs(name): skipped where there is no such thing, if it is not required")
-    config.addinivalue_line("markers", "slow: takes seconds; the others together take a minute or two")
+    config.addinivalue_line("markers", "slow: takes seconds, as all tests do that export and are not marked quick")
+    config.addinivalue_line("markers", "quick: exports, and is for the run of two minutes (-m 'not slow') all the same")
     for family in catalog.Family:
         config.addinivalue_line("markers", f"{family.value}: tests of the recipes of this family")
 
@@ -38,8 +39,11 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
-        for family in reached(item).families:
+        families, exports = reached(item)
+        for family in families:
             item.add_marker(family.value)
+        if exports and item.get_closest_marker("quick") is None:
+            item.add_marker("slow")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     if "PYTEST_XDIST_WORKER" in os.environ:  # The long ones first, so that no worker is left with one at the end.

@@ -22,6 +22,7 @@ class Reached(NamedTuple):
     """Whether there is a call of executorch's `export` or of ours, or of what exports in its turn."""
 
 
+@functools.cache
 def reached(item: pytest.Function) -> Reached:
     """By a test, its fixtures and its parameters, or by the latter alone where one is a row of the catalog."""
     definitions = [each[-1] for each in item._fixtureinfo.name2fixturedefs.values()]

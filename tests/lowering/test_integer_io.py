@@ -17,8 +17,6 @@ from arm_recipes.recipes import catalog, options
 from tests import models
 from tests.exports import exported
 
-pytestmark = pytest.mark.slow
-
 # Ethos-U65's graph is Ethos-U55's (test_retarget.py), and every Cortex-M's edge program the same.
 _UNLIKE = [
     recipe

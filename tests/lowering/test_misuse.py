@@ -13,8 +13,6 @@ from arm_recipes import ArmRecipeType, ModelError
 from tests import models
 from tests.exports import exported
 
-pytestmark = pytest.mark.slow
-
 # The refusal is the same for all rows of a family.
 _QUANTIZED = ["ETHOSU_U55_INT8", "ETHOSU_U85_A16W8", "TOSA_INT8", "VGF_A16W8", "CORTEX_M33_INT8"]
 _ALL = [*_QUANTIZED, "TOSA_FP", "VGF_FP"]

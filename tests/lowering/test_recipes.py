@@ -22,7 +22,7 @@ _RECIPES = pytest.mark.parametrize("recipe", catalog.RECIPES, ids=lambda recipe:
 _RECIPES_BY_COST = pytest.mark.parametrize(
     "recipe",
     [
-        pytest.param(recipe, id=recipe.name, marks=() if recipe.name in _QUICK else pytest.mark.slow)
+        pytest.param(recipe, id=recipe.name, marks=pytest.mark.quick if recipe.name in _QUICK else ())
         for recipe in catalog.RECIPES
     ],
 )
@@ -72,7 +72,6 @@ def test_the_defaults_of_the_catalog_are_upstreams() -> None:
             assert f"--memory-mode={target.memory_mode}" in flags
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kwargs", "flags"),
     [
@@ -102,7 +101,6 @@ def test_options_reach_vela(kwargs: dict[str, Any], flags: set[str]) -> None:
     assert flags <= set(compile_flags)
 
 
-@pytest.mark.slow
 def test_per_channel_off_quantizes_weights_per_tensor() -> None:
     def schemes(session: ExportSession) -> set[str]:
         graph = session.get_exported_program().graph
@@ -113,7 +111,6 @@ def test_per_channel_off_quantizes_weights_per_tensor() -> None:
     assert per_channel not in schemes(exported("TOSA_INT8", per_channel=False))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "operators"),
     [
@@ -128,14 +125,12 @@ def test_quantize_nodes_are_replaced_where_they_belong(name: str, operators: lis
     assert _operators(exported(name)) == operators
 
 
-@pytest.mark.slow
 def test_vgf_flags_reach_the_model_converter() -> None:
     plain = exported("VGF_FP").get_pte_buffer()
     debug = exported("VGF_FP", compiler_flags=["--emit-debug-info"]).get_pte_buffer()
     assert len(debug) > len(plain)
 
 
-@pytest.mark.slow
 def test_multi_method_programs() -> None:
     first, second = models.conv_net(), models.two_inputs()
     session = export(
@@ -147,7 +142,6 @@ def test_multi_method_programs() -> None:
     assert _delegates(session) == ["EthosUBackend", "EthosUBackend"]
 
 
-@pytest.mark.slow
 def test_a_recipe_can_be_used_again() -> None:
     recipe = ExportRecipe.get_recipe(ArmRecipeType.ETHOSU_U85_INT8)
     example = models.conv_net()

@@ -36,6 +36,7 @@ from torch import nn
 from arm_recipes import ArmRecipeType, export
 from arm_recipes.reporting.memory_pools import ILP32, LP64, Pools, Sizes, pools, pools_for
 from tests import models
+from tests.exports import exported
 
 HEADERS = Path(executorch.__path__[0]) / "include"
 LIBRARIES = Path(executorch.__path__[0]) / "lib"
@@ -273,7 +274,7 @@ def test_exports(
 
 def test_what_cant_be_told() -> None:
     model, inputs = models.conv_net()
-    program = export(model, ArmRecipeType.TOSA_INT8, inputs).get_executorch_program()
+    program = exported("TOSA_INT8").get_executorch_program()
     assert pools(program, program.execution_plan[0]) is None  # a delegate of no bare-metal runtime
     for external in (False, True):
         edge = to_edge(torch.export.export(model, inputs, strict=True))

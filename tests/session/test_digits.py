@@ -13,7 +13,6 @@ from arm_recipes import ArmRecipeType, calibration_summary, export
 from tests.conftest import Digits
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("digits")
 def test_accuracy_on_the_tosa_reference_model(digits: Digits) -> None:
     train, test = digits.train, digits.test

@@ -29,7 +29,6 @@ def _missing() -> str | None:
     return None
 
 
-@pytest.mark.slow
 @pytest.mark.needs("vulkan")
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from executorch.export import ExportRecipe, ExportSession
 from executorch.export import export as standard_export
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, CalibrationWarning, OptionError, export, retarget, vela_estimates
+from arm_recipes import ArmRecipeError, ArmRecipeType, OptionError, export, retarget, vela_estimates
 from tests import models
+from tests.exports import exported
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8
 U65 = ArmRecipeType.ETHOSU_U65_INT8
@@ -105,18 +105,14 @@ def test_integer_inputs_and_outputs() -> None:
 
 @pytest.mark.parametrize("make", [_two_subgraphs, models.conv_net])
 def test_u55_and_u65_lower_alike(make: Any) -> None:
-    model, inputs = make()
-    sessions = {recipe: export(model, recipe, inputs) for recipe in (U55, U65)}
+    sessions = {recipe: exported(recipe, make) for recipe in (U55, U65)}
     assert retarget(sessions[U55], U65).get_pte_buffer() == sessions[U65].get_pte_buffer()
     assert retarget(sessions[U65], U55).get_pte_buffer() == sessions[U55].get_pte_buffer()
 
 
 @pytest.fixture(scope="module")
 def session() -> ExportSession:
-    model, inputs = linear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        return export(model, U55, inputs)
+    return exported(U55, linear)
 
 
 def test_it_is_written_as_a_session_writes(session: ExportSession, tmp_path: Path) -> None:
@@ -164,6 +160,5 @@ def test_option_errors_are_those_of_the_recipe(session: ExportSession) -> None:
     ],
 )
 def test_programs_of_other_targets_are_refused(recipe: ArmRecipeType, message: str) -> None:
-    model, inputs = linear()
     with pytest.raises(ArmRecipeError, match=message):
-        retarget(export(model, recipe, inputs))
+        retarget(exported(recipe, linear))

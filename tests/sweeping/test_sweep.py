@@ -62,26 +62,26 @@ class Inline(Executor):
 
 @pytest.fixture(scope="module")
 def everything() -> SweepResult:
-    """Two subgraphs over all that there is, in worker processes."""
+    """Two subgraphs over all that there is but one goal, in worker processes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         model, inputs = _two_subgraphs()
-        return sweep(model, [U55, U65, U85], inputs, calibration=iter([inputs, inputs]))
+        return sweep(model, [U55, U65, U85], inputs, calibration=iter([inputs, inputs]), optimise="Size")
 
 
 def test_every_legal_combination(everything: SweepResult) -> None:
     counts = {recipe.name: 0 for recipe in (U55, U65, U85)}
     for point in everything.points:
         counts[point.recipe] += 1
-    # MACs, system configurations, memory modes, goals. A DRAM is what the dedicated SRAM modes need.
+    # MACs, system configurations, memory modes. A DRAM is what the dedicated SRAM modes need.
     assert counts == {
-        U55.name: 4 * 2 * 2 * 2,
-        U65.name: 2 * 4 * 6 * 2 - 16,
-        U85.name: 5 * 5 * 6 * 2 - 80,
+        U55.name: 4 * 2 * 2,
+        U65.name: 2 * 4 * 6 - 8,
+        U85.name: 5 * 5 * 6 - 40,
     }
     assert len({point.key for point in everything.points}) == len(everything.points)
     assert (everything.failed, everything.interrupted) == ((), False)
-    assert sum(each.count for each in everything.skipped) == 64 + 16 + 80
+    assert sum(each.count for each in everything.skipped) == 32 + 8 + 40
     assert all("must be Sram or Dram" in each.reason for each in everything.skipped)
 
 
@@ -89,7 +89,7 @@ def test_one_lowering_serves_u55_and_u65(everything: SweepResult) -> None:
     assert len(everything.graphs) == 2
 
 
-@pytest.mark.parametrize(("recipe", "index"), [(U55, 0), (U55, -1), (U65, 30), (U85, 100)])
+@pytest.mark.parametrize(("recipe", "index"), [(U55, 0), (U55, -1), (U65, 15), (U85, 50)])
 def test_rows_are_those_of_a_fresh_export(everything: SweepResult, recipe: ArmRecipeType, index: int) -> None:
     point = [point for point in everything.points if point.recipe == recipe.name][index]
     model, inputs = _two_subgraphs()

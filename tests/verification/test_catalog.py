@@ -38,7 +38,7 @@ _ON_ONE_NETWORK = [
 ]
 
 _CASES = [
-    pytest.param(recipe, network, id=f"{recipe.name}-{network}", marks=pytest.mark.slow)
+    pytest.param(recipe, network, id=f"{recipe.name}-{network}")
     for recipe in catalog.RECIPES
     for network in NETWORKS
     if network == "conv" or recipe not in _ON_ONE_NETWORK

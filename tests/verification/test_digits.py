@@ -11,7 +11,7 @@ import pytest
 from arm_recipes import ArmRecipeType, export, verify
 from tests.conftest import Digits
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("digits")]
+pytestmark = pytest.mark.xdist_group("digits")
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
