@@ -129,6 +129,7 @@ def check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str
 def loaded_model(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
     """The model, and its example inputs."""
     from arm_recipes.session import loading
+    from arm_recipes.session.arguments import carried
 
     loaded = loading.load_model(model)
     inputs = loaded.example_inputs
@@ -136,7 +137,7 @@ def loaded_model(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
         inputs = loading.read_inputs(how["inputs"], loaded.model)
     elif how["shapes"]:
         inputs = loading.random_inputs(how["shapes"])
-    elif inputs is None and not loading.has_inputs(loaded.model):
+    elif inputs is None and carried(loaded.model) is None:
         raise ArmRecipeError(
             f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
             "--inputs FILE, or a function that gives a tuple of model and inputs."

@@ -110,7 +110,7 @@ def _verify(
 ) -> VerifyReport:
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         from arm_recipes.recipes.types import ArmRecipeType
-        from arm_recipes.session.export import carried
+        from arm_recipes.session.arguments import carried
         from arm_recipes.upstream import partitioner
         from arm_recipes.verification.run import verify
 

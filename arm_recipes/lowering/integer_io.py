@@ -31,11 +31,11 @@ class QuantizedTensor:
     """How an integer input or output stands for real numbers: real = scale * (integer - zero_point).
 
     Attributes:
-        scale: of one step.
-        zero_point: the integer that stands for 0.
-        quant_min: the least integer that is used.
-        quant_max: the greatest.
-        dtype: e.g. ``int8``.
+        scale: real number that one step of the integer stands for.
+        zero_point: integer that stands for 0.
+        quant_min: least integer that is used.
+        quant_max: greatest integer that is used.
+        dtype: name of the integers' dtype, e.g. ``int8``.
     """
 
     scale: float
@@ -44,10 +44,36 @@ class QuantizedTensor:
     quant_max: int
     dtype: str
 
+    @staticmethod
+    def of(node: Any) -> QuantizedTensor | None:
+        """The figures of a quantize or dequantize node of a whole tensor; None where they are not in the graph."""
+        scale, zero_point, quant_min, quant_max, dtype = node.args[1:6]
+        if not isinstance(scale, (int, float)):
+            return None
+        return QuantizedTensor(float(scale), int(zero_point), quant_min, quant_max, str(dtype).removeprefix("torch."))
+
+    def steps(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Real numbers in steps from 0, rounded to even; of any dtype of floats, neither shifted nor clamped."""
+        return torch.round(tensor / self.scale)
+
+    def quantize(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The integers, of `dtype`, that stand for real numbers of any dtype of floats, in the same shape."""
+        integers = (self.steps(tensor) + self.zero_point).clamp(self.quant_min, self.quant_max)
+        return integers.to(getattr(torch, self.dtype))
+
+    def dequantize(self, tensor: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """The real numbers, of `dtype` and computed in it, that integers stand for, in the same shape."""
+        return (tensor.to(dtype) - self.zero_point) * self.scale
+
 
 @dataclass(frozen=True)
 class QuantizedIO:
-    """The integer inputs and outputs of a method, by position; float or otherwise unquantized ones are left out."""
+    """The integer inputs and outputs of a method; float or otherwise unquantized ones are left out.
+
+    Attributes:
+        inputs: scale and zero point of each, by its position among the inputs.
+        outputs: scale and zero point of each, by its position among the outputs.
+    """
 
     inputs: dict[int, QuantizedTensor]
     outputs: dict[int, QuantizedTensor]
@@ -58,7 +84,7 @@ def quantized_io(session: ExportSession) -> dict[str, QuantizedIO]:
 
     A runtime reads the same from the .pte, where each figure is a method without inputs:
     ``<method>_input<index>_scale``, ``_zp``, ``_quant_min``, ``_quant_max`` and ``_dtype`` (executorch's ScalarType),
-    and likewise ``_output<index>_``.
+    and ``<method>_output<index>_`` with the same endings.
     """
     constants: dict[str, Any] = {}
     methods: set[str] = set()
@@ -66,15 +92,15 @@ def quantized_io(session: ExportSession) -> dict[str, QuantizedIO]:
         if isinstance(artifact.data, EdgeProgramManager):
             constants.update(artifact.data._config_methods or {})
             methods |= set(artifact.data.methods)
-    found = {}
+    by_method = {}
     for method in sorted(methods):
-        io = QuantizedIO(_found(constants, method, "input"), _found(constants, method, "output"))
+        io = QuantizedIO(_declared(constants, method, "input"), _declared(constants, method, "output"))
         if io.inputs or io.outputs:
-            found[method] = io
-    return found
+            by_method[method] = io
+    return by_method
 
 
-def _found(constants: dict[str, Any], method: str, side: str) -> dict[int, QuantizedTensor]:
+def _declared(constants: dict[str, Any], method: str, side: str) -> dict[int, QuantizedTensor]:
     dtypes = {scalar_type_enum(dtype): name for name, dtype in _DTYPES.items()}
     tensors = {}
     for index in range(sum(key.startswith(f"{method}_{side}") for key in constants)):
@@ -145,10 +171,10 @@ class _IntegerIO:
     def _check(self, method: str, what: str, neighbours: list[Node], operator: Any) -> None:
         if [(node.target, node.args[5:6]) for node in neighbours] == [(operator, (_DTYPES[self._io_dtype],))]:
             return
-        found = ", ".join(map(operator_name, neighbours)) or "nothing"
+        names = ", ".join(map(operator_name, neighbours)) or "nothing"
         wanted = f"{self._io_dtype} {operator._op._schema.name.split('::')[1]}"
         raise LoweringError(
-            f"{self._recipe.name}: {what} of method {method!r} can't be {self._io_dtype}: it meets {found} and not one "
+            f"{self._recipe.name}: {what} of method {method!r} can't be {self._io_dtype}: it meets {names} and not one "
             f"{wanted}, so the model does not quantize it there. Leave io_dtype out, or let the model's first and last "
             "operators be ones that the target quantizes."
         )

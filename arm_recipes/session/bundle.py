@@ -63,11 +63,7 @@ def write_bundle(session: ExportSession, path: Path) -> None:
 
 def _as_integers(tensors: Mapping[int, QuantizedTensor], values: list[Any]) -> list[Any]:
     """The values as a program with integer inputs and outputs takes and gives them."""
-    converted = list(values)
-    for index, at in tensors.items():
-        steps = torch.round(values[index] / at.scale) + at.zero_point
-        converted[index] = steps.clamp(at.quant_min, at.quant_max).to(getattr(torch, at.dtype))
-    return converted
+    return [tensors[index].quantize(value) if index in tensors else value for index, value in enumerate(values)]
 
 
 def write_etrecord(session: ExportSession, path: Path) -> None:

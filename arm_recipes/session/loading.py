@@ -26,7 +26,7 @@ from arm_recipes.errors import ArmRecipeError, ModelError, nearest, spell
 from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
 from arm_recipes.samples.files import TENSOR_SUFFIXES, read
 
-Model = nn.Module | ExportedProgram
+from .arguments import Model, argument_names, load_program
 
 # Beside its ModelUnderTest, in a file for upstream's aot_arm_compiler.
 _UPSTREAM_INPUTS = "ModelInputs"
@@ -59,7 +59,7 @@ def load_model(given: str) -> LoadedModel:
     """
     place, name = split_model(given)
     if place.endswith(".pt2"):
-        return _load_pt2(place)
+        return LoadedModel(load_program(_existing(place)))
     if place.endswith((".pt", ".pth", ".pte")):
         raise ModelError(
             f"model={given!r}: {_NOT_TAKEN[Path(place).suffix]} Allowed: {_FORMS} (made by torch.export.save)."
@@ -75,19 +75,6 @@ _NOT_TAKEN = {
     ".pth": "a .pth file is either tensors, or a pickle that runs any code it likes.",
     ".pte": "a .pte file is compiled already.",
 }
-
-
-def _load_pt2(place: str) -> LoadedModel:
-    _existing(place)
-    try:
-        program = torch.export.load(place)
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"model={place!r} is no .pt2 file that this version of torch can load ({reason}). Make it with "
-            "torch.export.save(torch.export.export(module, inputs), path)."
-        ) from error
-    return LoadedModel(program)
 
 
 def _existing(place: str) -> Path:
@@ -270,13 +257,6 @@ def _tupled(inputs: Any) -> Any:
     return inputs
 
 
-def has_inputs(model: Model) -> bool:
-    """Whether `export` finds example inputs on the model itself."""
-    if isinstance(model, ExportedProgram):
-        return model.example_inputs is not None
-    return any(getattr(model, name, None) is not None for name in ("example_inputs", "example_input_array"))
-
-
 def _kind(value: object) -> str:
     return "None" if value is None else f"something of type {type(value).__name__}"
 
@@ -304,7 +284,7 @@ def read_inputs(paths: Sequence[str], model: Model) -> tuple[Tensor, ...]:
         except ArmRecipeError as error:
             raise ModelError(f"inputs={error}") from error
         content = samples[0] if len(samples) == 1 else tuple(samples)
-        inputs += _tensors(content, given, _argument_names(model))
+        inputs += _tensors(content, given, argument_names(model))
     return tuple(inputs)
 
 
@@ -327,14 +307,6 @@ def _tensors(content: Any, given: str, arguments: list[str]) -> list[Tensor]:
         f"inputs={given!r} is not the inputs of one call. Allowed: a tensor, a tuple of tensors, or tensors by the "
         "names of the model's arguments."
     )
-
-
-def _argument_names(model: Model) -> list[str]:
-    if isinstance(model, ExportedProgram):
-        return [str(name) for name in model.graph_signature.user_inputs]
-    return [
-        each.name for each in inspect.signature(model.forward).parameters.values() if each.kind < each.VAR_POSITIONAL
-    ]
 
 
 _DTYPES = {

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from arm_recipes.lowering.integer_io import QuantizedTensor
 from arm_recipes.simulators.base import Traced
 from arm_recipes.upstream.graphs import operator_name, origin_of, where
 
@@ -22,7 +23,7 @@ from .metrics import Moments, sqnr_db
 
 # Simulated integers further than this from the quantized module's are not a matter of rounding, which adds up from
 # layer to layer; 16-bit steps are finer.
-STEPS = {torch.int8: 2, torch.int16: 16}
+STEPS = {"int8": 2, "int16": 16}
 # And so are float values that differ by more than this.
 SQNR_DB = 60.0
 
@@ -58,16 +59,29 @@ class LayerError:
 
 @dataclass
 class _Layer:
-    """A layer of the reference graph. `node` gives its value, an integer one where `scale` is not None."""
+    """A layer of the reference graph, and sums over the samples.
+
+    Attributes:
+        name: the operator and the module that it came from.
+        node: name of the reference graph's node that gives its value, integers where it is quantized.
+        keys: what the origins of the lowered program's operators end with that were made from it.
+        twin: name of the float model's node with the same value; None where there is none.
+        inputs: the layers before it.
+        scale: scale and zero point of its integers; None where it is not quantized.
+        is_input: whether it is an input of the model, quantized.
+        quantized: of the quantized module's value against the float model's.
+        simulated: of the simulated value against the float model's.
+        agreement: of the simulated value against the quantized module's, as integers where it is quantized.
+        different: number of elements that differ in the latter.
+        largest: largest difference in the latter.
+    """
 
     name: str
     node: str
     keys: list[tuple[str, ...]]
     twin: str | None
     inputs: list[_Layer]
-    scale: float | None = None
-    zero_point: int = 0
-    dtype: torch.dtype | None = None
+    scale: QuantizedTensor | None = None
     is_input: bool = False
     quantized: Moments = field(default_factory=Moments)
     simulated: Moments = field(default_factory=Moments)
@@ -76,7 +90,7 @@ class _Layer:
     largest: float = 0.0
 
     def real(self, value: Tensor) -> Tensor:
-        return value if self.scale is None else (value.to(torch.float64) - self.zero_point) * self.scale
+        return value if self.scale is None else self.scale.dequantize(value, torch.float64)
 
 
 class LayerTracer:
@@ -146,7 +160,7 @@ def _error(layer: _Layer) -> LayerError:
     if layer.scale is None:
         diverges = layer.agreement.elements > 0 and not sqnr_db(layer.agreement) >= SQNR_DB
     else:
-        diverges = layer.largest > STEPS.get(layer.dtype or torch.int8, 2)
+        diverges = layer.largest > STEPS.get(layer.scale.dtype, 2)
     return LayerError(
         layer.name,
         sqnr_db(layer.quantized) if layer.quantized.elements else None,
@@ -204,8 +218,8 @@ def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
     for node in quantizers:
         source = node.args[0]
         group, inputs = _group(source)
-        scale, zero_point = node.args[1], node.args[2]
-        if not isinstance(scale, (int, float)):
+        scale = QuantizedTensor.of(node)
+        if scale is None:
             continue
         calls = [one for one in group if one.op == "call_function"]
         layer = _Layer(
@@ -214,9 +228,7 @@ def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
             [_key(one) for one in calls],
             _twin(source, twins),
             [made[one] for one in inputs if one in made],
-            float(scale),
-            int(zero_point),
-            node.args[5],
+            scale,
             is_input=not calls,
         )
         made[node] = layer

@@ -27,7 +27,8 @@ from arm_recipes.recipes.catalog import BY_NAME
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import InputSpec, specs_of
 from arm_recipes.samples.labels import LabelledData, is_label
-from arm_recipes.session.export import Model, carried, export, load_program, specs_for
+from arm_recipes.session.arguments import Model, carried, in_eval_mode, load_program, specs_for
+from arm_recipes.session.export import export
 from arm_recipes.session.progress import shown
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.simulators.registry import check_simulator, make_simulator
@@ -199,13 +200,13 @@ def verify(
         except TypeError:
             total = None
         for inputs, label in bars.samples(samples, total, "verify"):
-            lowered_inputs = _integers_in(inputs, stages.io)
+            lowered_inputs = stages.as_integers(inputs)
             outputs = {}
             for stage, run in stages.runs.items():
                 with _named(stage, work.samples):
                     outputs[stage] = run(inputs)
             with _named(SIMULATED, work.samples):
-                outputs[SIMULATED] = _integers_out(simulated.run(lowered_inputs), stages.io)
+                outputs[SIMULATED] = stages.as_reals(simulated.run(lowered_inputs))
             work.add(outputs, label)
             if tracer is not None:
                 tracer.add(inputs, simulated.trace(lowered_inputs))
@@ -238,7 +239,6 @@ class _Stages:
     Attributes:
         runs: stage -> what gives its outputs for the inputs of a sample.
         specs: the model's inputs.
-        io: the scales of a program that takes or gives integers.
         notes: which stage is missing, and why.
     """
 
@@ -267,7 +267,7 @@ class _Stages:
                 "The session was given a program that was quantized already, so there is no float stage. Give "
                 "float_model= to compare with it.",
             )
-        self.io = quantized_io(session).get(method)
+        self._io = quantized_io(session).get(method, QuantizedIO({}, {}))
         self.example = _example(session, method, given)
         self.specs = _specs(self.example, program)
         self.runs: dict[str, Callable[[Sequence[Tensor]], Outputs]] = {}
@@ -279,18 +279,19 @@ class _Stages:
     def names(self) -> tuple[str, ...]:
         return tuple(self.runs)
 
-    @contextlib.contextmanager
-    def in_eval_mode(self) -> Iterator[None]:
+    def in_eval_mode(self) -> contextlib.AbstractContextManager[None]:
         """The float model in eval mode for the time being, as it was exported."""
-        modules = [module for module in self._float.modules() if module.training] if self._float is not None else []
-        modules = [] if isinstance(self._float, GraphModule) else modules
-        try:
-            for module in modules:
-                module.training = False
-            yield
-        finally:
-            for module in modules:
-                module.training = True
+        return contextlib.nullcontext() if self._float is None else in_eval_mode(self._float)
+
+    def as_integers(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """A sample as the lowered program takes it, with io_dtype in integers."""
+        scales = self._io.inputs
+        return [scales[index].quantize(value) if index in scales else value for index, value in enumerate(inputs)]
+
+    def as_reals(self, outputs: Sequence[Tensor]) -> Outputs:
+        """The lowered program's outputs, with io_dtype from integers."""
+        scales = self._io.outputs
+        return [scales[index].dequantize(value) if index in scales else value for index, value in enumerate(outputs)]
 
     def integers(self) -> list[QuantizedTensor | None]:
         """The scale and zero point of each of the quantized module's outputs, None where it is not quantized."""
@@ -414,8 +415,7 @@ class _Work:
             found.worst = (sqnr, self.samples)
 
     def _match_integers(self, index: int, scale: QuantizedTensor, quantized: Tensor, simulated: Tensor) -> None:
-        steps = [(tensor.to(torch.float64) / scale.scale).round() for tensor in (quantized, simulated)]
-        difference = (steps[0] - steps[1]).abs()
+        difference = (scale.steps(quantized.to(torch.float64)) - scale.steps(simulated.to(torch.float64))).abs()
         counts = self._match.setdefault(index, [0, 0, 0])
         counts[0] += difference.numel()
         counts[1] += int((difference != 0).sum())
@@ -584,22 +584,4 @@ def _runner(module: nn.Module) -> Callable[[Sequence[Tensor]], Outputs]:
 def _output_scale(node: Any) -> QuantizedTensor | None:
     if getattr(node, "op", None) != "call_function" or "dequantize_per_tensor" not in str(node.target):
         return None
-    scale, zero_point, quant_min, quant_max = node.args[1:5]
-    if not isinstance(scale, float):
-        return None
-    return QuantizedTensor(scale, zero_point, quant_min, quant_max, str(node.args[5]).removeprefix("torch."))
-
-
-def _integers_in(inputs: Sequence[Tensor], io: QuantizedIO | None) -> list[Tensor]:
-    given = list(inputs)
-    for index, at in (io.inputs if io is not None else {}).items():
-        steps = torch.round(given[index] / at.scale) + at.zero_point
-        given[index] = torch.clamp(steps, at.quant_min, at.quant_max).to(getattr(torch, at.dtype))
-    return given
-
-
-def _integers_out(outputs: Sequence[Tensor], io: QuantizedIO | None) -> Outputs:
-    found = list(outputs)
-    for index, at in (io.outputs if io is not None else {}).items():
-        found[index] = (found[index].to(torch.float32) - at.zero_point) * at.scale
-    return found
+    return QuantizedTensor.of(node)
