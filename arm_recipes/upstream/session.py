@@ -59,8 +59,13 @@ def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:
     artifacts = session.get_stage_artifacts()
     if StageType.TORCH_EXPORT in artifacts:
         return dict(artifacts[StageType.TORCH_EXPORT].data)
-    given = from_context(session, _GIVEN) or session._model
-    return {method: model for method, model in given.items() if isinstance(model, ExportedProgram)}
+    return {method: model for method, model in given_models(session).items() if isinstance(model, ExportedProgram)}
+
+
+def given_models(session: ExportSession) -> Mapping[str, Any]:
+    """The model of each method as the session was given it: a module or an ExportedProgram."""
+    models: Mapping[str, Any] = from_context(session, _GIVEN) or session._model
+    return models
 
 
 def lowered_graphs(session: ExportSession) -> dict[str, GraphModule]:

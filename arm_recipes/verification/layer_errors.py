@@ -34,13 +34,15 @@ class LayerError:
 
     Attributes:
         layer: the operator and the module of the model that it came from, e.g. ``aten.conv2d of stem.0``.
-        quantized_sqnr_db: of the quantized module's value against the float model's; None where there is no such twin.
-        simulated_sqnr_db: of the simulated value against the float model's; None where the layer has no value of
-            its own in the lowered program, or the float model.
-        lost_db: by how much that SQNR is lower than the layer's worst input's; None where either is not known.
-        elements: how many were compared with the quantized module's (or the exported program's); 0 where none were.
-        different: how many of them differ, in integers where the layer is quantized.
-        largest: the largest difference, in steps of the integers where the layer is quantized.
+        quantized_sqnr_db: SQNR in dB of the quantized module's value against the float model's; None where there is no
+            such twin.
+        simulated_sqnr_db: SQNR in dB of the simulated value against the float model's; None where the layer has no
+            value of its own in the lowered program, or the float model.
+        lost_db: dB by which that SQNR is lower than the layer's worst input's; None where either is not known.
+        elements: number of elements compared with the quantized module's (or the exported program's); 0 where none
+            were.
+        different: number of those that differ, in integers where the layer is quantized.
+        largest: largest difference, in steps of the integers where the layer is quantized.
         diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
             than 60 dB.
         fused: the layers before it that have no value of their own, as the lowering fused them into this one.
@@ -120,15 +122,15 @@ class LayerTracer:
             twin = twin if twin is not None and twin.shape == want.shape else None
             if twin is not None:
                 layer.quantized += Moments.of(twin, layer.real(want))
-            found = simulated.get(layer.node)
-            if found is None:
+            value = simulated.get(layer.node)
+            if value is None:
                 continue
-            layer.agreement += Moments.of(want, found)
-            difference = (found.to(torch.float64) - want.to(torch.float64)).abs()
+            layer.agreement += Moments.of(want, value)
+            difference = (value.to(torch.float64) - want.to(torch.float64)).abs()
             layer.different += int((difference != 0).sum())
             layer.largest = max(layer.largest, float(difference.max()) if difference.numel() else 0.0)
             if twin is not None:
-                layer.simulated += Moments.of(twin, layer.real(found))
+                layer.simulated += Moments.of(twin, layer.real(value))
 
     def _assigned(self, traced: Sequence[Traced], expected: dict[str, Tensor]) -> dict[str, Tensor]:
         """The simulated value of each layer that has one, by node.
@@ -136,17 +138,17 @@ class LayerTracer:
         What is fused into a layer only when it is lowered, as activations are, leaves that layer with the value that
         the activation's own layer has in the reference.
         """
-        found = {layer.node: _candidate(layer, traced, expected[layer.node]) for layer in self._layers}
+        values = {layer.node: _candidate(layer, traced, expected[layer.node]) for layer in self._layers}
         for layer in self._layers:
-            if len(layer.inputs) != 1 or found[layer.node] is not None:
+            if len(layer.inputs) != 1 or values[layer.node] is not None:
                 continue
             before, want = layer.inputs[0].node, expected[layer.node]
-            value = found[before]
+            value = values[before]
             if value is None or value.shape != want.shape or value.dtype != want.dtype:
                 continue
             if Moments.of(want, value).noise < Moments.of(expected[before], value).noise:
-                found[layer.node], found[before] = value, None
-        return {node: value for node, value in found.items() if value is not None}
+                values[layer.node], values[before] = value, None
+        return {node: value for node, value in values.items() if value is not None}
 
     def errors(self) -> tuple[LayerError, ...]:
         """In the order in which the model computes the layers."""
@@ -193,12 +195,12 @@ class _Recorder(Interpreter):
     def __init__(self, module: GraphModule, names: set[Any]) -> None:
         super().__init__(module)
         self._names = names
-        self.found: dict[str, Tensor] = {}
+        self.values: dict[str, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         if n.name in self._names and isinstance(value, Tensor):
-            self.found[n.name] = value.detach().clone()
+            self.values[n.name] = value.detach().clone()
         return value
 
 
@@ -206,7 +208,7 @@ def _values(module: GraphModule, inputs: Sequence[Tensor], names: set[Any]) -> d
     recorder = _Recorder(module, names)
     with torch.no_grad():
         recorder.run(*inputs)
-    return recorder.found
+    return recorder.values
 
 
 def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
@@ -214,24 +216,24 @@ def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
     if not quantizers:
         yield from _float_layers(reference, twins)
         return
-    made: dict[Node, _Layer] = {}
+    layers: dict[Node, _Layer] = {}
     for node in quantizers:
         source = node.args[0]
         group, inputs = _group(source)
         scale = QuantizedTensor.of(node)
         if scale is None:
             continue
-        calls = [one for one in group if one.op == "call_function"]
+        calls = [member for member in group if member.op == "call_function"]
         layer = _Layer(
             where(calls[0]) if calls else f"input {source.name}",
             node.name,
-            [_key(one) for one in calls],
+            [_key(call) for call in calls],
             _twin(source, twins),
-            [made[one] for one in inputs if one in made],
+            [layers[before] for before in inputs if before in layers],
             scale,
             is_input=not calls,
         )
-        made[node] = layer
+        layers[node] = layer
         yield layer
 
 
@@ -254,20 +256,20 @@ def _group(last: Node) -> tuple[list[Node], list[Node]]:
 
 
 def _float_layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
-    made: dict[Node, _Layer] = {}
+    layers: dict[Node, _Layer] = {}
     for node in reference.graph.nodes:
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) or _fused(node) is not None:
             continue
-        before = [one for one in node.all_input_nodes if _fused(one) is node]
-        sources = [*node.all_input_nodes, *(source for one in before for source in one.all_input_nodes)]
-        made[node] = _Layer(
+        before = [source for source in node.all_input_nodes if _fused(source) is node]
+        sources = [*node.all_input_nodes, *(source for fused in before for source in fused.all_input_nodes)]
+        layers[node] = _Layer(
             where(before[0] if before else node),
             node.name,
-            [_key(one) for one in (*before, node)],
+            [_key(part) for part in (*before, node)],
             _twin(node, twins),
-            [made[one] for one in sources if one in made],
+            [layers[source] for source in sources if source in layers],
         )
-        yield made[node]
+        yield layers[node]
 
 
 def _twins(captured: GraphModule) -> dict[str, str]:
@@ -303,14 +305,10 @@ def _candidate(layer: _Layer, traced: Sequence[Traced], want: Tensor) -> Tensor 
 
     Transposes before it are its input's, though they come from it.
     """
-    own = [one for one in traced if any(one.origin[-len(key) :] == key for key in layer.keys)]
-    first = next((index for index, one in enumerate(own) if one.computes), None)
-    if first is None:
-        first = 0
-    fitting = [
-        one.value for one in own[first:] if one.value.dtype == want.dtype and _laid_out(one.value, want) is not None
-    ]
-    return _laid_out(fitting[-1], want) if fitting else None
+    own = [tensor for tensor in traced if any(tensor.origin[-len(key) :] == key for key in layer.keys)]
+    first = next((index for index, tensor in enumerate(own) if tensor.computes), 0)
+    values = [_laid_out(tensor.value, want) for tensor in own[first:] if tensor.value.dtype == want.dtype]
+    return next((value for value in reversed(values) if value is not None), None)
 
 
 def _laid_out(value: Tensor, want: Tensor) -> Tensor | None:

@@ -12,19 +12,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# The output tensors of a stage for one sample, in order.
+Outputs = list[Tensor]
+# A figure of one sample, the higher the better, of a stage's outputs and the sample's label.
+Metric = Callable[[Outputs, int], float]
+
 
 @dataclass(frozen=True)
 class Moments:
     """Sums over the elements of a reference and of what is compared with it, in double precision.
 
     Attributes:
-        elements: how many.
+        elements: number of elements.
         signal: sum of the reference's squares.
-        candidate: sum of the other's squares.
-        product: sum of their products.
+        candidate: sum of the candidate's squares.
+        product: sum of the products of reference and candidate.
         noise: sum of the squares of their differences.
-        absolute: sum of the differences' magnitudes.
-        largest: the largest of those.
+        absolute: sum of the magnitudes of their differences.
+        largest: largest magnitude of their differences.
     """
 
     elements: int = 0
@@ -44,16 +49,16 @@ class Moments:
         """
         if reference.shape != candidate.shape:
             raise ValueError(f"shapes differ: {tuple(reference.shape)} and {tuple(candidate.shape)}")
-        wanted, found = (tensor.detach().to(torch.float64).flatten() for tensor in (reference, candidate))
-        difference = found - wanted
+        signal, other = (tensor.detach().to(torch.float64).flatten() for tensor in (reference, candidate))
+        difference = other - signal
         return Moments(
-            wanted.numel(),
-            float(wanted @ wanted),
-            float(found @ found),
-            float(wanted @ found),
+            signal.numel(),
+            float(signal @ signal),
+            float(other @ other),
+            float(signal @ other),
             float(difference @ difference),
             float(difference.abs().sum()),
-            float(difference.abs().max()) if wanted.numel() else 0.0,
+            float(difference.abs().max()) if signal.numel() else 0.0,
         )
 
     def __add__(self, other: Moments) -> Moments:

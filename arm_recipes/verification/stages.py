@@ -1,0 +1,155 @@
+"""The stages that `verify` compares: the model in float, the quantized module, and the lowered program simulated."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from executorch.export import ExportSession, StageType
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+from torch.utils import _pytree as pytree
+
+from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError
+from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
+from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.samples import specs_of
+from arm_recipes.session.arguments import Model, in_eval_mode
+from arm_recipes.simulators.base import Simulator
+from arm_recipes.upstream.session import from_context, given_models
+
+from .layer_errors import captured
+from .metrics import Outputs
+
+FLOAT, QUANTIZED, SIMULATED = "float", "quantized", "simulated"
+
+
+class Stages:
+    """What the session has of the model before it was lowered, ready to run.
+
+    Attributes:
+        names: names of the stages there are, without the simulated one.
+        specs: the model's inputs.
+        notes: which stage is missing, and why.
+    """
+
+    def __init__(self, session: ExportSession, method: str, program: Kept, float_model: Model | None) -> None:
+        self._session = session
+        self._method = method
+        self._program = program
+        artifacts = session.get_stage_artifacts()
+        given = given_models(session)[method]
+        quantizes = program.recipe.precision.quantized
+        quantized = artifacts[StageType.QUANTIZE].data[method] if StageType.QUANTIZE in artifacts else None
+        self._given = given
+        self._float: Any = float_model
+        self._quantized: Any = None
+        if quantizes and isinstance(quantized, GraphModule) and quantized is not given:
+            self._quantized = quantized
+            self._float = given if float_model is None else float_model
+        elif quantizes:
+            self._quantized = given.module(check_guards=False) if isinstance(given, ExportedProgram) else given
+        elif float_model is None:
+            self._float = given
+        if isinstance(self._float, ExportedProgram):
+            self._float = self._float.module(check_guards=False)
+        self.notes: tuple[str, ...] = ()
+        if self._float is None:
+            self.notes = (
+                "The session was given a program that was quantized already, so there is no float stage. Give "
+                "float_model= to compare with it.",
+            )
+        self._io = quantized_io(session).get(method, QuantizedIO({}, {}))
+        samples = (from_context(session, "example_inputs") or {}).get(method)
+        self._example = tuple(samples[0] if samples else given.example_inputs[0])
+        names = [str(name) for name in program.signature.user_inputs]
+        self.specs = specs_of(self._example, names if len(names) == len(self._example) else None)
+        modules = {FLOAT: self._float, QUANTIZED: self._quantized}
+        self._modules = {stage: module for stage, module in modules.items() if module is not None}
+        self.names = tuple(self._modules)
+
+    def in_eval_mode(self) -> contextlib.AbstractContextManager[None]:
+        """The float model in eval mode for the time being, as it was exported."""
+        return contextlib.nullcontext() if self._float is None else in_eval_mode(self._float)
+
+    def as_integers(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """A sample as the lowered program takes it, with io_dtype in integers."""
+        scales = self._io.inputs
+        return [scales[index].quantize(value) if index in scales else value for index, value in enumerate(inputs)]
+
+    def as_reals(self, outputs: Sequence[Tensor]) -> Outputs:
+        """The lowered program's outputs, with io_dtype from integers."""
+        scales = self._io.outputs
+        return [scales[index].dequantize(value) if index in scales else value for index, value in enumerate(outputs)]
+
+    def outputs(
+        self, inputs: Sequence[Tensor], lowered_inputs: Sequence[Tensor], simulator: Simulator, sample: int
+    ) -> dict[str, Outputs]:
+        """The outputs of every stage for one sample.
+
+        Args:
+            inputs: the sample.
+            lowered_inputs: the sample as the lowered program takes it.
+            simulator: runs the lowered program.
+            sample: its index, for errors.
+
+        Raises:
+            CalibrationError: the model itself raised.
+            SimulationError: the simulator did.
+        """
+        outputs = {}
+        for stage, module in self._modules.items():
+            with _errors_of(stage, sample), torch.no_grad():
+                # Copies: a model may write to what it is given.
+                result = module(*(value.clone() for value in inputs))
+                outputs[stage] = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        with _errors_of(SIMULATED, sample):
+            outputs[SIMULATED] = self.as_reals(simulator.run(lowered_inputs))
+        return outputs
+
+    def scales(self) -> list[QuantizedTensor | None]:
+        """The scale and zero point of each of the quantized module's outputs, None where it is not quantized."""
+        if not isinstance(self._quantized, GraphModule):
+            return []
+        return [_output_scale(node) for node in pytree.tree_leaves(self._quantized.graph.output_node().args[0])]
+
+    def for_layers(self) -> tuple[GraphModule, GraphModule | None]:
+        """What the lowered program's layers are compared with, and the float model with the same layers.
+
+        Raises:
+            ModelError: the session has no such graph.
+        """
+        with self.in_eval_mode():
+            twin = captured(self._float, self._example) if self._float is not None else None
+        if isinstance(self._quantized, GraphModule):
+            return self._quantized, twin
+        artifact = self._session.get_stage_artifacts().get(StageType.TORCH_EXPORT)
+        exported = artifact.data[self._method] if artifact is not None else self._given
+        if not isinstance(exported, ExportedProgram):
+            raise ModelError("The session keeps no exported program to compare layers with. Leave out per_layer.")
+        module: GraphModule = exported.module(check_guards=False)
+        return module, twin
+
+
+def _output_scale(node: Any) -> QuantizedTensor | None:
+    if getattr(node, "op", None) != "call_function" or "dequantize_per_tensor" not in str(node.target):
+        return None
+    return QuantizedTensor.of(node)
+
+
+@contextlib.contextmanager
+def _errors_of(stage: str, sample: int) -> Iterator[None]:
+    """Say of an error in the model's own code, or an operator's, where it came up."""
+    try:
+        yield
+    except ArmRecipeError:
+        raise
+    except Exception as error:
+        kind = SimulationError if stage == SIMULATED else CalibrationError
+        raise kind(
+            f"The {stage} stage raised {type(error).__name__} on sample {sample}: {error}. Is every value of the sample"
+            " one that the model takes?"
+        ) from error
