@@ -30,7 +30,7 @@ from arm_recipes import (
     sweep,
     vela_estimates,
 )
-from arm_recipes.sweeping.run import _hidden_main
+from arm_recipes.sweeping.executors import _hidden_main
 from arm_recipes.tools.vela.compiler import VelaFailure
 from tests.sweeping.test_retarget import _two_subgraphs, linear
 
