@@ -113,7 +113,7 @@ class CalibrationWatch:
         # Data that is bound already knows the names of the model's arguments, which a captured program may have lost.
         bound = data.bind(specs) if data.specs is None else data
         known = bound.specs or ()
-        if len(known) == len(specs) and all(own.takes(spec) for own, spec in zip(specs, known)):
+        if len(known) == len(specs) and all(own.takes(spec) for own, spec in zip(specs, known, strict=True)):
             self._run.checked = bound
         try:
             total = len(bound)

@@ -181,7 +181,7 @@ class _IntegerIO:
 
     def _add(self, method: str, side: str, index: int, figures: tuple[Any, ...]) -> None:
         *numbers, dtype = figures
-        for key, figure in zip(_KEYS, (*numbers, scalar_type_enum(dtype))):
+        for key, figure in zip(_KEYS, (*numbers, scalar_type_enum(dtype)), strict=True):
             self._constants[get_config_method_name(method, side, index, key)] = figure
 
 

@@ -122,7 +122,7 @@ def load_calibration(
                 "call of load_calibration that made it."
             )
         if names is not None:
-            source = source._renamed(names)
+            source = source.renamed(names)
         return source if example_inputs is None else source.bind(specs_of(example_inputs))
     data = CalibrationData(_checked_source(source, settings), settings)
     return data if example_inputs is None else data.bind(specs_of(example_inputs))
@@ -194,7 +194,7 @@ class CalibrationData:
         return replace(
             record,
             files=len(files.paths),
-            files_found=files.found,
+            files_found=files.supported,
             unsupported=files.unsupported,
             unsupported_names=files.unsupported_names,
         )
@@ -205,7 +205,7 @@ class CalibrationData:
         current = self._pass
         if current is None or current.samples != index + 1 or len(current.latest) != len(inputs):
             return None
-        same = all(value is tensor for value, tensor in zip(inputs, current.latest))
+        same = all(value is tensor for value, tensor in zip(inputs, current.latest, strict=True))
         return current.digest.copy() if same else None
 
     def folder_indices(self) -> list[int]:
@@ -262,7 +262,8 @@ class CalibrationData:
         specs = "not bound" if self._specs is None else ", ".join(spec.shape_text for spec in self._specs)
         return f"<CalibrationData of {self._source.description}: {specs}>"
 
-    def _renamed(self, names: tuple[str, ...]) -> CalibrationData:
+    def renamed(self, names: tuple[str, ...]) -> CalibrationData:
+        """The same data, of whose dicts the values under these names are used."""
         specs = None if self._specs is None else named(self._specs, names)
         return CalibrationData(self._source, replace(self._settings, names=names), specs)
 

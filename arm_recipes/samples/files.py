@@ -34,18 +34,18 @@ class Files:
     """The files that are used.
 
     Attributes:
-        description: of the source, for messages and records.
-        paths: in the order of their names.
+        description: the source in words, for messages and records.
+        paths: the files in the order of their names.
         keys: what seeds the choice within a file: its path within the folder, which is the same on every machine.
-        found: how many supported files there are, used or not.
-        unsupported: how many files of other kinds there are.
-        unsupported_names: the first of those.
+        supported: number of supported files, used or not.
+        unsupported: number of files of other kinds.
+        unsupported_names: names of the first of those.
     """
 
     description: str
     paths: tuple[Path, ...]
     keys: tuple[str, ...]
-    found: int
+    supported: int
     unsupported: int = 0
     unsupported_names: tuple[str, ...] = ()
 
@@ -56,7 +56,7 @@ class Files:
 
     def folder_indices(self) -> list[int]:
         """See `CalibrationData.folder_indices`."""
-        alone = next((path for path, key in zip(self.paths, self.keys) if "/" not in key), None)
+        alone = next((path for path, key in zip(self.paths, self.keys, strict=True) if "/" not in key), None)
         if alone is not None:
             raise CalibrationError(
                 f"labels='folders': {alone} lies in no folder of its class. Give a folder with one folder per class, "
@@ -99,15 +99,15 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
     if not is_folder:
         raise CalibrationError(_missing(given, root))
 
-    found = 0
+    supported = 0
     others = 0
     first_others: list[str] = []
 
-    def supported() -> Iterator[str]:
-        nonlocal found, others, first_others
+    def supported_names() -> Iterator[str]:
+        nonlocal supported, others, first_others
         for name in _walk(root):
             if Path(name).suffix.lower() in READERS:
-                found += 1
+                supported += 1
                 yield name
             else:
                 others += 1
@@ -116,7 +116,7 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
     def draw(name: str) -> bytes:
         return hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
 
-    names = sorted(heapq.nsmallest(max_samples, supported(), key=draw))
+    names = sorted(heapq.nsmallest(max_samples, supported_names(), key=draw))
     if not names:
         what = (
             f"holds {counted(others, 'file')}, of unsupported kinds ({', '.join(first_others)})"
@@ -125,11 +125,12 @@ def find_files(given: str, max_samples: int, seed: int) -> Files:
         )
         raise CalibrationError(f"{given}: the folder {what}, so there are no samples. {_SUPPORTED}")
     description = (
-        f"folder {given} ({counted(found, 'file')})"
-        if len(names) == found
-        else (f"folder {given} ({len(names)} of {found} files, seed {seed})")
+        f"folder {given} ({counted(supported, 'file')})"
+        if len(names) == supported
+        else (f"folder {given} ({len(names)} of {supported} files, seed {seed})")
     )
-    return Files(description, tuple(root / name for name in names), tuple(names), found, others, tuple(first_others))
+    paths = tuple(root / name for name in names)
+    return Files(description, paths, tuple(names), supported, others, tuple(first_others))
 
 
 def _missing(given: str, root: Path) -> str:

@@ -73,11 +73,12 @@ class ImageForm:
     """The tensor that an image has to become, for one model.
 
     Attributes:
-        size: height and width.
-        channels: 1 or 3.
-        mean, std: one number per channel, in units of pixels scaled to 0..1.
+        size: height and width in pixels.
+        channels: number of channels, 1 or 3.
+        mean: one number per channel, in units of pixels scaled to 0..1.
+        std: one number per channel, in units of pixels scaled to 0..1.
         channels_last: whether the channels are the last dimension.
-        dtype: a float, or uint8 for pixels as they are.
+        dtype: a dtype of floats, or uint8 for pixels as they are.
         batched: whether there is a leading dimension of 1.
     """
 
@@ -128,7 +129,7 @@ def image_form(options: ImageOptions, specs: Sequence[InputSpec], where: str) ->
         raise CalibrationError(
             f"{where}: height and width are open in the model's input ({form}). Give size=(height, width)."
         )
-    if size is not None and any(want not in (None, got) for want, got in zip(plane, size)):
+    if size is not None and any(want not in (None, got) for want, got in zip(plane, size, strict=True)):
         raise CalibrationError(
             f"{where}: size={size} makes images of another size than the model's input ({form}). Leave size= out to "
             "get the model's."

@@ -86,7 +86,7 @@ def named(specs: Sequence[InputSpec], names: Sequence[str] | None) -> tuple[Inpu
             f"input_names={list(names)} has {counted(len(names), 'name')}, and the model takes "
             f"{counted(len(specs), 'input')}. Give one name per input, in the order of the model's arguments."
         )
-    return tuple(replace(spec, name=name) for spec, name in zip(specs, names))
+    return tuple(replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
 
 
 def fit(
@@ -113,7 +113,7 @@ def fit(
     data_set = row and isinstance(sample, Mapping)
     tensors = []
     counts = []
-    for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names, row), specs)):
+    for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names, row), specs, strict=True)):
         place = f"{where}: {_input(index, spec)}"
         tensor = _tensor(value, spec, place, numbers=data_set)
         _check_dtype(tensor, spec, place)
@@ -126,7 +126,7 @@ def fit(
             f"{where}: its inputs hold unequal numbers of samples: "
             + ", ".join(
                 f"{_input(index, spec)} has shape {shape_text(tensor.shape)} for {spec.shape_text}"
-                for index, (tensor, spec) in enumerate(zip(tensors, specs))
+                for index, (tensor, spec) in enumerate(zip(tensors, specs, strict=True))
             )
             + ". Give every input the same number of samples along its first dimension."
         )
@@ -149,7 +149,8 @@ def check(sample: Sequence[object], specs: Sequence[InputSpec], where: str) -> N
     Raises:
         CalibrationError: the number of inputs, a dtype or a shape is not the model's, or a value is NaN or infinite.
     """
-    for index, (value, spec) in enumerate(zip(_values(sample, specs, where, strict_names=True, row=True), specs)):
+    values = _values(sample, specs, where, strict_names=True, row=True)
+    for index, (value, spec) in enumerate(zip(values, specs, strict=True)):
         if isinstance(value, torch.Tensor):
             place = f"{where}: {_input(index, spec)}"
             _check_dtype(value, spec, place)
@@ -165,12 +166,12 @@ def cut(
     if count == 1:
         return tuple(tensor.clone() for tensor in tensors)
     sizes = [spec.shape[0] or 1 for spec in specs]
-    return tuple(tensor[index * size : (index + 1) * size].clone() for tensor, size in zip(tensors, sizes))
+    return tuple(tensor[index * size : (index + 1) * size].clone() for tensor, size in zip(tensors, sizes, strict=True))
 
 
 def check_values(sample: Sequence[object], specs: Sequence[InputSpec], where: str) -> None:
     """Refuse NaN and infinity, which would spoil the scales of all that comes after them."""
-    for index, (tensor, spec) in enumerate(zip(sample, specs)):
+    for index, (tensor, spec) in enumerate(zip(sample, specs, strict=True)):
         if not isinstance(tensor, torch.Tensor):
             continue
         if tensor.is_meta:
@@ -331,7 +332,7 @@ def _misfit(shape: Sequence[int], spec: InputSpec, place: str, hint: str) -> Cal
 
 
 def _fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
-    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted))
+    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
 
 
 def _multiple(shape: Sequence[int], spec: InputSpec, place: str) -> int:

@@ -32,6 +32,7 @@ class LabelledData:
 
     Attributes:
         source: where the samples come from, in words.
+        labelled: whether there are labels.
     """
 
     def __init__(
@@ -104,8 +105,8 @@ class LabelledData:
             self._found = []
             for inputs, label in pairs():
                 labels = _labels(label)
-                for index, one in enumerate(labels):
-                    self._found.append(one)
+                for index, class_index in enumerate(labels):
+                    self._found.append(class_index)
                     yield _cut(inputs, index, len(labels))
 
         return samples
@@ -156,8 +157,8 @@ def _pairs(data: object, specs: Sequence[InputSpec]) -> Callable[[], Iterable[tu
     if isinstance(data, (str, bytes, Tensor, np.ndarray, Mapping)) or hasattr(data, "__fspath__"):
         return None
     again: Any = data if callable(data) and not hasattr(data, "__getitem__") else lambda: data
-    made = again()
-    first = next(iter(made), None) if isinstance(made, Iterable) else None
+    items = again()
+    first = next(iter(items), None) if isinstance(items, Iterable) else None
     if first is None or _pair(first, specs) is None:
         return None
     return lambda: (_checked(_pair(item, specs), index) for index, item in enumerate(again()))

@@ -41,10 +41,10 @@ class Piece:
 
     Attributes:
         where: what errors call it.
-        load: reads it; gives the samples it lists, or itself as the only one. Each may hold several along its first
+        load: reads it, and gives the samples it lists, or itself as the only one. Each may hold several along its first
             dimension.
-        share: the most samples that it may give.
-        key: seeds the choice of those; None for the first ones.
+        share: most samples that it may give.
+        key: seed of the choice of those; None for the first ones.
         mapped: whether its tensors are mapped to a file.
         row: whether it may be a row of a data set (see `fit`).
     """
@@ -63,7 +63,7 @@ class Piece:
     def used(self, count: int, most: int, seed: int) -> Iterator[tuple[int, str, int]]:
         """Which of `count` items to use: the index, what errors call it, and the most samples that it may give."""
         chosen = self.choose(count, most, seed)
-        for index, share in zip(chosen, _shares(most, len(chosen))):
+        for index, share in zip(chosen, _shares(most, len(chosen)), strict=True):
             yield index, self.where if count == 1 else f"{self.where}: sample {index}", share
 
 
@@ -80,7 +80,7 @@ class Source(Protocol):
     """Where samples come from.
 
     Attributes:
-        description: in words.
+        description: the source in words.
         peekable: whether a look at its first sample has no effect.
         sized: whether all shapes can be had without reading all values.
         in_memory: whether that costs nothing.
@@ -108,7 +108,7 @@ class FileSource:
         image = self.files.image
         form = None if image is None else image_form(settings.image, specs, str(image))
         shares = _shares(settings.max_samples, len(self.files.paths))
-        for path, key, share in zip(self.files.paths, self.files.keys, shares):
+        for path, key, share in zip(self.files.paths, self.files.keys, shares, strict=True):
             yield Piece(
                 where=str(path),
                 load=partial(read, path, form, peek=peek),
@@ -129,7 +129,7 @@ class _Indexed:
 
     def pieces(self, specs: Sequence[InputSpec], settings: Settings, *, peek: bool) -> Iterator[Piece]:
         chosen = _choose(len(self._items), settings.max_samples, f"{settings.seed}:")
-        for index, share in zip(chosen, _shares(settings.max_samples, len(chosen))):
+        for index, share in zip(chosen, _shares(settings.max_samples, len(chosen)), strict=True):
             yield Piece(
                 where=f"{self.description}, sample {index}",
                 load=partial(self._load, index),
@@ -239,7 +239,7 @@ def source_of(source: Any, settings: Settings) -> Source:
     if callable(source) and not isinstance(source, _NO_SAMPLES):
         name = getattr(source, "__name__", kind)
         _refuse_arguments(source, name)
-        return _Iterable(partial(_made, source, name), f"function {name}")
+        return _Iterable(partial(_called, source, name), f"function {name}")
     raise CalibrationError(
         f"{source!r}: {described(source)} is no data to go through. Allowed: the path of a file or "
         "folder, a list of samples, an iterable such as a DataLoader or a generator, a function that gives one, "
@@ -272,11 +272,11 @@ def _refuse_arguments(function: Callable[..., Any], name: str) -> None:
         pass  # some built-in ones don't tell
 
 
-def _made(function: Callable[[], Any], name: str) -> Iterable[object]:
-    made = function()
-    if isinstance(made, (str, bytes, torch.Tensor, np.ndarray, Mapping)) or not hasattr(type(made), "__iter__"):
+def _called(function: Callable[[], Any], name: str) -> Iterable[object]:
+    samples = function()
+    if isinstance(samples, (str, bytes, torch.Tensor, np.ndarray, Mapping)) or not hasattr(type(samples), "__iter__"):
         raise CalibrationError(
-            f"function {name}: it gives {described(made)}. Let it give an iterable of samples, e.g. a list of tuples "
-            "of tensors."
+            f"function {name}: it gives {described(samples)}. Let it give an iterable of samples, e.g. a list of "
+            "tuples of tensors."
         )
-    return made  # type: ignore[no-any-return]
+    return samples  # type: ignore[no-any-return]

@@ -175,7 +175,7 @@ def _refuse_dynamic(recipe: ExportRecipe, shapes: Mapping[str, Any], models: Map
     for check in (each for each in passes if isinstance(each, ProgramCheck)):
         for method, sizes_of in shapes.items():
             names = argument_names(models[method])
-            by_name = sizes_of if isinstance(sizes_of, Mapping) else dict(zip(names, sizes_of or ()))
+            by_name = sizes_of if isinstance(sizes_of, Mapping) else dict(zip(names, sizes_of or (), strict=False))
             dynamic = {name: _dynamic_dimensions(sizes) for name, sizes in by_name.items()}
             refuse_dynamic(check.recipe, method, {name: indices for name, indices in dynamic.items() if indices})
 

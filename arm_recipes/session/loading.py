@@ -66,8 +66,8 @@ def load_model(given: str) -> LoadedModel:
         )
     with _importing_from(Path(place).resolve().parent if place.endswith(".py") else Path.cwd()):
         module = _run_file(place) if place.endswith(".py") else _import(given, place)
-        where, found = (name, _named(module, name, place)) if name else _only_model(module, place)
-        return _resolved(found, where, place, module)
+        where, value = (name, _named(module, name, place)) if name else _only_model(module, place)
+        return _resolved(value, where, place, module)
 
 
 _NOT_TAKEN = {
@@ -170,10 +170,10 @@ def _internal(filename: str, ours: str) -> bool:
 
 
 def _named(module: ModuleType, name: str, place: str) -> Any:
-    found: Any = module
+    value: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
-            known = [each for each in vars(found) if not each.startswith("_")] if hasattr(found, "__dict__") else []
+        if not hasattr(value, part):
+            known = [key for key in vars(value) if not key.startswith("_")] if hasattr(value, "__dict__") else []
             near = nearest(part, known)
             candidates = _candidates(module)
             raise ModelError(
@@ -181,8 +181,8 @@ def _named(module: ModuleType, name: str, place: str) -> Any:
                 f"{f' Did you mean {near!r}?' if near else ''}"
                 f"{f' It has these models: {spell(candidates)}.' if candidates else ''}"
             )
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _candidates(module: ModuleType) -> list[str]:
@@ -222,30 +222,30 @@ def _only_model(module: ModuleType, place: str) -> tuple[str, Any]:
     )
 
 
-def _resolved(found: Any, name: str, place: str, module: ModuleType) -> LoadedModel:
+def _resolved(value: Any, name: str, place: str, module: ModuleType) -> LoadedModel:
     label = f"{place}:{name or UPSTREAM_MODEL}"
     what = "it is"
-    if isinstance(found, type):
+    if isinstance(value, type):
         raise ModelError(
-            f"model={label!r} is the class {found.__name__}. Give an instance of it, or a function that makes one: "
-            f"def make(): return {found.__name__}(...)."
+            f"model={label!r} is the class {value.__name__}. Give an instance of it, or a function that makes one: "
+            f"def make(): return {value.__name__}(...)."
         )
-    if callable(found) and not isinstance(found, (nn.Module, ExportedProgram)):
-        missing = _required_arguments(found)
+    if callable(value) and not isinstance(value, (nn.Module, ExportedProgram)):
+        missing = _required_arguments(value)
         if missing:
             raise ModelError(
                 f"model={label!r} is a function that wants arguments ({', '.join(missing)}). Give one that takes none: "
-                f"def make(): return {getattr(found, '__name__', 'function')}(...)."
+                f"def make(): return {getattr(value, '__name__', 'function')}(...)."
             )
-        found = _run(found, f"model={label!r}: the function raised", module.__file__)
+        value = _run(value, f"model={label!r}: the function raised", module.__file__)
         what = "the function gives"
-    if isinstance(found, (nn.Module, ExportedProgram)):
+    if isinstance(value, (nn.Module, ExportedProgram)):
         inputs = getattr(module, _UPSTREAM_INPUTS, None) if name in ("", UPSTREAM_MODEL) else None
-        return LoadedModel(found, _tupled(inputs))
-    if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], (nn.Module, ExportedProgram)):
-        return LoadedModel(found[0], _tupled(found[1]))
+        return LoadedModel(value, _tupled(inputs))
+    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], (nn.Module, ExportedProgram)):
+        return LoadedModel(value[0], _tupled(value[1]))
     raise ModelError(
-        f"model={label!r}: {what} {_kind(found)}. Allowed: a torch.nn.Module, an ExportedProgram, or a tuple of one "
+        f"model={label!r}: {what} {_kind(value)}. Allowed: a torch.nn.Module, an ExportedProgram, or a tuple of one "
         "and its example inputs, (model, (tensor, ...))."
     )
 

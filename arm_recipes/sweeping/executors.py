@@ -92,7 +92,7 @@ def _submitted(jobs: Sequence[Job], indices: Sequence[int], executor: Executor) 
 
 def _outcome(future: Future[tuple[Outline, ...]], graphs: tuple[bytes, ...]) -> Outcome | None:
     try:
-        return dict(zip(graphs, future.result()))
+        return dict(zip(graphs, future.result(), strict=True))
     except VelaFailure as failure:
         return str(failure)
     except BrokenExecutor:

@@ -78,7 +78,7 @@ def legal(
     for row in rows:
         candidates = _candidates(row, axes, settings.get("config_ini"))
         for values in itertools.product(*candidates.values()):
-            combination = dict(zip(candidates, values))
+            combination = dict(zip(candidates, values, strict=True))
             try:
                 resolved = options.resolve(row, {**settings, **combination})
             except OptionError as error:

@@ -80,7 +80,7 @@ def sweep(
     if executor is not None and workers is not None:
         raise ArmRecipeError(f"workers={workers!r} is not taken beside an executor, which has its own. Leave one out.")
     rows = rows_of(recipes)
-    axes = dict(zip(AXES, map(axis_values, (macs, system_config, memory_mode, optimise))))
+    axes = dict(zip(AXES, map(axis_values, (macs, system_config, memory_mode, optimise)), strict=True))
     tasks, skipped = legal(rows, axes, settings)
     if len({task.lowering for task in tasks}) > 1:
         calibration = _shared(calibration)

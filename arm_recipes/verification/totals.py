@@ -74,7 +74,7 @@ class Totals:
                 f"The stages give unequal numbers of outputs: {counts}. The program is not the model's."
             )
         for stage, later in self._pairs:
-            for index, (reference, candidate) in enumerate(zip(outputs[stage], outputs[later])):
+            for index, (reference, candidate) in enumerate(zip(outputs[stage], outputs[later], strict=True)):
                 if reference.shape != candidate.shape:
                     raise SimulationError(
                         f"Output {index} has shape {list(reference.shape)} in the {stage} stage and "
