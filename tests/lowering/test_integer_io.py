@@ -13,6 +13,7 @@ from executorch.runtime import Runtime
 from torch import Tensor, nn
 
 from arm_recipes import ArmRecipeType, LoweringError, OptionError, quantized_io
+from arm_recipes.lowering.integer_io import QuantizedTensor
 from arm_recipes.recipes import catalog, options
 from tests import models
 from tests.exports import exported
@@ -31,6 +32,16 @@ _SCALAR_TYPES = {"float32": 6, "int8": 1, "int16": 2}
 
 def _export(name: str, example: models.Example, **kwargs: Any) -> ExportSession:
     return export(example.model, [example.inputs], ExportRecipe.get_recipe(ArmRecipeType[name], **kwargs))
+
+
+def test_real_numbers_as_integers_and_back() -> None:
+    scale = QuantizedTensor(0.5, 2, -128, 127, "int8")
+    values = torch.tensor([[0.0, 0.25, 0.75, -100.0, 100.0]])  # halves go to the even step
+    integers = scale.quantize(values)
+    assert integers.dtype == torch.int8 and integers.tolist() == [[2, 2, 4, -128, 127]]
+    assert scale.dequantize(integers).tolist() == [[0.0, 0.0, 1.0, -65.0, 62.5]]
+    assert scale.dequantize(integers, torch.float64).dtype == torch.float64
+    assert scale.steps(values).tolist() == [[0.0, 0.0, 2.0, -200.0, 200.0]]
 
 
 def _simulated(name: str, example: models.Example, inputs: tuple[Tensor, ...], **kwargs: Any) -> Tensor:

@@ -305,7 +305,7 @@ class TestCalibration:
     @pytest.mark.parametrize(
         ("calibration", "message"),
         [
-            ([], "The list is empty, so there are no samples"),
+            ([], "The list is empty"),
             ([(torch.zeros(1, 3, 8, 9),)], r"1, 3, 8, 9.*1, 3, 8, 8"),
             ([(torch.zeros(1, 3, 8, 8), torch.zeros(1))], "2"),
             ([(torch.zeros(1, 3, 8, 8, dtype=torch.float64),)], "float64"),
@@ -363,13 +363,13 @@ class TestTheUsersOwnCalibrationFunction:
         [
             (
                 [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)],
-                r"sample 0: input 0 \(x\) has shape \(3, 8, 8\); the model takes",
+                r"calibration sample 0: input 0 \(x\) has shape \(3, 8, 8\)",
             ),
-            ([(torch.zeros(2, 3, 8, 8),)], r"has shape \(2, 3, 8, 8\); the model takes \(1, 3, 8, 8\)"),
+            ([(torch.zeros(2, 3, 8, 8),)], r"has shape \(2, 3, 8, 8\)"),
             ([(torch.zeros(1, 3, 4, 4),)], r"has shape \(1, 3, 4, 4\)"),
             ([(torch.zeros(1, 1, 1, 1),)], r"has shape \(1, 1, 1, 1\)"),
-            ([(torch.zeros(1, 3, 8, 8).double(),)], r"has dtype float64 .*; the model takes float32"),
-            ([(torch.zeros(1, 3, 8, 8), 1)], r"sample 0: it has 2 inputs \(.*\); the model takes 1 input \(x: "),
+            ([(torch.zeros(1, 3, 8, 8).double(),)], "has dtype float64"),
+            ([(torch.zeros(1, 3, 8, 8), 1)], "sample 0: it has 2 inputs"),
             ([(torch.full((1, 3, 8, 8), torch.inf),)], "has 0 NaN and 192 infinite values"),
         ],
     )

@@ -90,7 +90,7 @@ def test_a_pt2_file(tmp_path: Path) -> None:
     torch.export.save(program, tmp_path / "relu.pt2")
     assert load_model(str(tmp_path / "relu.pt2")).model.graph_signature == program.graph_signature
     (tmp_path / "bad.pt2").write_bytes(b"no archive")
-    with pytest.raises(ModelError, match=r"is no \.pt2 file that this version of torch can load"):
+    with pytest.raises(ModelError, match=r"bad\.pt2' is no \.pt2 file"):
         load_model(str(tmp_path / "bad.pt2"))
 
 
@@ -185,7 +185,7 @@ def test_inputs_that_are_none(tmp_path: Path) -> None:
             return Path.touch, (Path(tmp_path / "touched"),)  # type: ignore[return-value]
 
     torch.save(Evil(), tmp_path / "evil.pt")
-    with pytest.raises(ModelError, match="It was not loaded, as loading it could run code"):
+    with pytest.raises(ModelError, match="It was not loaded"):
         read_inputs([str(tmp_path / "evil.pt")], _Two())
     assert not (tmp_path / "touched").exists()
     for name, message in (("x.png", "hold no inputs"), ("none.npy", "no such file")):
