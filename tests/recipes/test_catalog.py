@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arm_recipes.cli import doctor
 from arm_recipes.recipes import catalog, options
 
 
@@ -34,3 +35,8 @@ def test_every_family_has_options() -> None:
 
 def test_every_precision_is_described() -> None:
     assert all(precision.description for precision in catalog.Precision)
+
+
+def test_what_families_need_is_what_doctor_checks() -> None:
+    checked = {check.name for check in doctor.checks(run=False)}
+    assert {tool for family in catalog.Family for tool in family.facts.tools} <= checked
