@@ -157,4 +157,4 @@ def _rich_table(
 def _broken(title: str, least: int) -> str:
     """A heading on about two lines."""
     longest = max((len(word) for word in title.split()), default=0)
-    return "\n".join(textwrap.wrap(title, max(least, longest, len(title) // 2 + 1, 1), break_on_hyphens=False))
+    return "\n".join(textwrap.wrap(title, max(least, longest, len(title) // 2 + 2), break_on_hyphens=False))
