@@ -22,7 +22,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.errors import LoweringError, ModelError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import calls, is_operator, operator_name, quantizes, where
+from arm_recipes.upstream.graphs import arguments_by_name, calls, is_operator, operator_name, quantizes, where
 
 
 class CapturedModelCheck(Quantizer):
@@ -142,7 +142,7 @@ def _first_in_training_mode(graph_module: GraphModule) -> Node | None:
 
 def _in_training_mode(node: Node) -> bool:
     """Whether an operator with a train flag has it set, to an effect."""
-    arguments = _arguments(node)
+    arguments = arguments_by_name(node)
     if not any(arguments.get(flag) is True for flag in ("train", "training")):
         return False
     if "momentum" in arguments:
@@ -150,13 +150,6 @@ def _in_training_mode(node: Node) -> bool:
         return arguments.get("running_mean") is not None
     # Dropout, on its own or between the layers of an RNN, is off at probability zero.
     return arguments.get("p", arguments.get("dropout")) != 0
-
-
-def _arguments(node: Node) -> dict[str, object]:
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return {}
-    return {**dict(zip((argument.name for argument in schema.arguments), node.args)), **node.kwargs}
 
 
 def dynamic_dimensions(program: ExportedProgram) -> dict[str, list[int]]:

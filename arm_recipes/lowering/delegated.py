@@ -9,7 +9,6 @@ from executorch.backends.arm.quantizer import (
     get_symmetric_a16w8_quantization_config,
     get_symmetric_quantization_config,
 )
-from executorch.backends.arm.util._factory import create_partitioner, create_quantizer
 from executorch.exir.capture import EdgeCompileConfig, ExecutorchBackendConfig
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
@@ -19,6 +18,8 @@ from torch.export import ExportedProgram
 
 from arm_recipes.recipes.catalog import Precision, Recipe
 from arm_recipes.recipes.delegated import DelegatedOptions
+from arm_recipes.upstream.compile_specs import create_partitioner, create_quantizer, settle_pass_pipeline
+from arm_recipes.upstream.programs import rebuilt
 
 from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
@@ -82,14 +83,6 @@ def delegated(
     )
 
 
-def settle_pass_pipeline(compile_spec: ArmCompileSpec) -> None:
-    """Have the pass pipeline's configuration in the compile spec, of which the partitioner keeps a snapshot.
-
-    It comes in only when it is first read. Left to itself it would come too late, and U55 and U65 would lose theirs.
-    """
-    compile_spec.set_pass_pipeline_config(compile_spec._get_pass_pipeline_config())
-
-
 def _freeze(method: str, program: ExportedProgram) -> ExportedProgram:
     """Let no weight require a gradient: of those outside the delegates it would stand in the .pte.
 
@@ -102,17 +95,7 @@ def _freeze(method: str, program: ExportedProgram) -> ExportedProgram:
         name: nn.Parameter(value.detach(), requires_grad=False) if isinstance(value, nn.Parameter) else value
         for name, value in program.state_dict.items()
     }
-    return ExportedProgram(
-        root=program.graph_module,
-        graph=program.graph,
-        graph_signature=program.graph_signature,
-        state_dict=state_dict,
-        range_constraints=program.range_constraints,
-        module_call_graph=program.module_call_graph,
-        example_inputs=program.example_inputs,
-        constants=program.constants,
-        verifiers=[program.verifier],
-    )
+    return rebuilt(program, state_dict=state_dict)
 
 
 def _replace_quant_nodes(edge_program_manager: EdgeProgramManager) -> list[PassType]:

@@ -8,8 +8,9 @@ from executorch.export import ExportRecipe
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.tools import vela
+from arm_recipes.upstream.compile_specs import settle_pass_pipeline
 
-from .delegated import delegated, settle_pass_pipeline
+from .delegated import delegated
 
 # aot_arm_compiler.py always asks Vela for these; they become part of the .pte, as all flags do.
 _SCRIPT_FLAGS = ["--verbose-operators", "--verbose-cycle-estimate"]

@@ -23,7 +23,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes
+from arm_recipes.upstream.graphs import arguments_by_name, is_operator, module_path, operator_name, quantizes
 from arm_recipes.upstream.session import exported_programs
 
 SCHEMA_VERSION = 1
@@ -353,9 +353,7 @@ def _annotated(
 
 
 def _input(node: Node, source: Node, spec: str | None) -> QuantizedInput:
-    schema = node.target._schema.arguments if is_operator(node) else ()  # type: ignore[union-attr]
-    given = {**dict(zip((each.name for each in schema), node.args)), **node.kwargs}
-    argument = next((name for name, value in given.items() if _observed(value) is source), "")
+    argument = next((name for name, value in arguments_by_name(node).items() if _observed(value) is source), "")
     return QuantizedInput(source.name, argument, source.op == "get_attr", spec)
 
 
@@ -406,7 +404,7 @@ def _converted(model: GraphModule) -> MethodQuantization:
 
 
 def _qdq_attributes(node: Node) -> dict[str, Any]:
-    arguments = dict(zip((each.name for each in node.target._schema.arguments), node.args)) | dict(node.kwargs)  # type: ignore[union-attr]
+    arguments = arguments_by_name(node)
     scheme = next((each for each in ("per_channel", "per_token", "per_tensor") if each in str(node.target)), None)
     found: dict[str, Any] = {
         "dtype": str(arguments.get("dtype")).removeprefix("torch."),

@@ -8,6 +8,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind
 from torch.fx import Node
 
+from arm_recipes.upstream.programs import rebuilt
+
 _CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 _CLONES = (exir_ops.edge.aten.clone.default, exir_ops.edge.dim_order_ops._clone_dim_order.default)
@@ -50,16 +52,11 @@ class DropUnusedConstants(ExportedProgramPassBase):
 
         targets = {spec.target for spec in specs}
         return ExportedProgramPassResult(
-            ExportedProgram(
-                root=exported_program.graph_module,
-                graph=graph,
-                graph_signature=ExportGraphSignature(specs, exported_program.graph_signature.output_specs),
+            rebuilt(
+                exported_program,
                 state_dict={name: value for name, value in exported_program.state_dict.items() if name in targets},
-                range_constraints=exported_program.range_constraints,
-                module_call_graph=exported_program.module_call_graph,
-                example_inputs=exported_program.example_inputs,
                 constants={name: value for name, value in exported_program.constants.items() if name in targets},
-                verifiers=[exported_program.verifier],
+                signature=ExportGraphSignature(specs, exported_program.graph_signature.output_specs),
             ),
             modified=True,
         )

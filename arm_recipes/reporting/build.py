@@ -17,7 +17,7 @@ from executorch.exir.tensor import get_scalar_type
 from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
-from arm_recipes.errors import ArmRecipeError, LoweringError
+from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import Gate, check_limits
 from arm_recipes.lowering.calibration import CalibrationSummary, calibration_summary
 from arm_recipes.lowering.snapshot import Kept, kept
@@ -26,9 +26,9 @@ from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.options import Options
 from arm_recipes.session.export import vela_estimates
-from arm_recipes.tools.vela.compiler import WITH_LAYERS, compile_graph
 from arm_recipes.tools.vela.estimates import Estimate, Layer, estimate_of, layers_of
 from arm_recipes.tools.vela.payload import blocks
+from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.upstream.digests import program_digest
 from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes, where
 from arm_recipes.upstream.partitioner import Verdicts
@@ -329,27 +329,16 @@ def _estimated(
     modules: Mapping[str, Sequence[LoweredBackendModule]],
 ) -> tuple[tuple[Estimate, ...], tuple[Layer, ...], dict[str, list[BorderStep]]]:
     """Vela's estimates, its layers, and the transposes at the border of delegates by method."""
-    from executorch.backends.arm.ethosu import EthosUCompileSpec
-
-    from arm_recipes.upstream.delegates import tosa_graph, vela_flags
-
     estimates: list[Estimate] = []
     tables, origins = [], []
     borders = []
     for method, module in ((method, module) for method, held in modules.items() for module in held):
-        spec = EthosUCompileSpec._from_list(module.compile_specs)
-        graph = tosa_graph(module, spec)
-        made = compile_graph(graph.flatbuffer, [*vela_flags(spec), WITH_LAYERS])
-        if made.payload != module.processed_bytes:
-            raise LoweringError(
-                f"A delegate of method {method!r}, compiled once more for its layers, came out different "
-                f"({len(made.payload)} bytes instead of {len(module.processed_bytes)}): the delegate was "
-                "changed since, or Vela is another. Export anew, or give layers=False."
-            )
-        estimates.append(estimate_of(made.summary))
-        tables.append(made.layers)
-        origins.append(graph.origins)
-        borders.append((method, graph.border))
+        delegate = recompiled(module)
+        delegate.check_reproduced("layers", "give layers=False")
+        estimates.append(estimate_of(delegate.compiled.summary))
+        tables.append(delegate.compiled.layers)
+        origins.append(delegate.origins)
+        borders.append((method, delegate.border))
     layers = layers_of(tables, origins)
     steps: dict[str, list[BorderStep]] = {}
     for index, (method, names) in enumerate(borders):

@@ -5,9 +5,6 @@ All are written whole or not at all: to a temporary name in the same folder, whi
 
 from __future__ import annotations
 
-import copy
-import logging
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,15 +16,12 @@ from executorch.devtools import BundledProgram
 from executorch.devtools.backend_debug import get_delegation_info
 from executorch.devtools.bundled_program.config import MethodTestCase, MethodTestSuite
 from executorch.devtools.bundled_program.serialize import serialize_from_bundled_program_to_flatbuffer
-from executorch.exir.backend.backend_details import BackendDetails
-from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.export import ExportSession
 
-from arm_recipes.errors import LoweringError
 from arm_recipes.files import replacing, write_whole
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
-from arm_recipes.tools import vela
+from arm_recipes.upstream.delegates import ARM_BACKENDS, recompiled
 from arm_recipes.upstream.partitioner import Verdicts
 from arm_recipes.upstream.session import exported_programs, from_context, lowered_graphs, partition_verdicts
 
@@ -107,30 +101,8 @@ def write_intermediates(session: ExportSession, folder: Path) -> None:
 def _write_delegate(module: LoweredBackendModule, folder: Path) -> None:
     folder.mkdir()
     (folder / "payload.bin").write_bytes(module.processed_bytes)
-    backend = _backend(module.backend_id)
-    if backend is None or not any(spec.key == "tosa_spec" for spec in module.compile_specs):
-        return
-    # Vela's command line is split at spaces, so the compilers work in a folder without any.
-    with tempfile.TemporaryDirectory(prefix="arm_recipes_") as work, vela.printed_to_log(logging.DEBUG):
-        specs = [*module.compile_specs, CompileSpec("debug_artifact_path", work.encode())]
-        again = backend.preprocess(copy.deepcopy(module.original_module), specs)
-        if again.processed_bytes != module.processed_bytes:
-            raise LoweringError(
-                f"{module.backend_id}: compiled once more for its intermediate files, the delegate came out different "
-                f"({len(again.processed_bytes)} bytes instead of {len(module.processed_bytes)}). Its compiler is not "
-                "deterministic; leave the intermediate files out."
-            )
-        shutil.copytree(work, folder, dirs_exist_ok=True)
-
-
-def _backend(name: str) -> type[BackendDetails] | None:
-    pending = list(BackendDetails.__subclasses__())
-    while pending:
-        backend: type[BackendDetails] = pending.pop()
-        if backend.__name__ == name:
-            return backend
-        pending += backend.__subclasses__()
-    return None
+    if module.backend_id in ARM_BACKENDS:
+        recompiled(module).write_files(folder)
 
 
 def _delegation(info: Any, verdicts: tuple[Verdicts, ...]) -> str:

@@ -23,6 +23,7 @@ from torch.fx import Node
 from arm_recipes.errors import ModelError, SimulationError
 from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.tools.fvp import RUNNER, find_board
+from arm_recipes.upstream.compile_specs import ethos_u_target
 
 from .base import Delegate, Traced
 from .edge_program import logical, physical, refuse_state
@@ -131,9 +132,6 @@ class Fvp:
         return logical(np.frombuffer(data, dtype).reshape(shape).copy(), order)
 
 
-def _macs(module: LoweredBackendModule) -> str | None:
+def _macs(module: LoweredBackendModule) -> str:
     """MACs per cycle that an Ethos-U delegate is compiled for, which the FVP's NPU has to have."""
-    from executorch.backends.arm.ethosu import EthosUCompileSpec
-
-    target: str = EthosUCompileSpec._from_list(module.compile_specs).target
-    return target.rpartition("-")[2]
+    return ethos_u_target(module.compile_specs).rpartition("-")[2]

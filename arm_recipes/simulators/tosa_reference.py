@@ -16,12 +16,14 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.export import ExportSession
 from torch import Tensor
 
+from arm_recipes.errors import LoweringError, SimulationError
 from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.simulators.worker.process import running
+from arm_recipes.upstream.delegates import ARM_BACKENDS, Recompiled, recompiled
+from arm_recipes.upstream.tosa_graphs import with_all_outputs
 
 from .base import Delegate, Traced
 from .edge_program import logical, physical, program_of, run
-from .tosa_graph import tensor_origins, tosa_graph, with_all_outputs
 
 
 class TosaReference:
@@ -49,13 +51,15 @@ class TosaReference:
             name: module for name, module in kept.modules.items() if isinstance(module, LoweredBackendModule)
         }
         self._program = program_of(kept.graph, kept.signature, kept.tensors, list(self._modules))
-        self._graphs: dict[str, bytes] = {}
-        delegates = []
-        for name, module in self._modules.items():
-            self._graphs[name], reproduced = tosa_graph(module)
-            delegates.append(Delegate(name, module.backend_id, len(module.processed_bytes), reproduced))
-        self.delegates = tuple(delegates)
-        self._origins: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._compiled = {name: _recompiled(module) for name, module in self._modules.items()}
+        try:
+            self.delegates = tuple(
+                Delegate(name, module.backend_id, len(module.processed_bytes), self._compiled[name].reproduced)
+                for name, module in self._modules.items()
+            )
+            self._graphs = {name: compiled.graph for name, compiled in self._compiled.items()}
+        except LoweringError as error:
+            raise SimulationError(str(error)) from error
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         return run(self._program, inputs, self._delegate)
@@ -65,12 +69,15 @@ class TosaReference:
 
         def delegate(name: str, given: Sequence[Tensor]) -> list[Tensor]:
             graph, names, produced = with_all_outputs(self._graphs[name])
-            if name not in self._origins:
-                self._origins[name] = tensor_origins(self._modules[name])
+            origins = self._compiled[name].origins
             arrays = self._simulated(name, graph, given)
-            values = dict(zip(names, arrays))
+            values = dict(zip(names, arrays, strict=True))
             traced.extend(
-                Traced(self._origins[name].get(tensor.name, ()), torch.from_numpy(values[tensor.name]), tensor.computes)
+                Traced(
+                    origins[tensor.name].nodes if tensor.name in origins else (),
+                    torch.from_numpy(values[tensor.name]),
+                    tensor.computes,
+                )
                 for tensor in produced
             )
             return self._outputs(name, arrays)
@@ -105,6 +112,15 @@ class TosaReference:
             order = declared_order(declared)
             outputs.append(logical(array.reshape([declared.shape[dimension] for dimension in order]), order))
         return outputs
+
+
+def _recompiled(module: LoweredBackendModule) -> Recompiled:
+    if module.backend_id not in ARM_BACKENDS:
+        raise SimulationError(
+            f"The program has a delegate of {module.backend_id}, which no simulator here runs. Allowed: "
+            f"{', '.join(ARM_BACKENDS)}. Export without that backend to verify the Arm part."
+        )
+    return recompiled(module)
 
 
 def user_inputs(module: LoweredBackendModule) -> list[torch.fx.Node]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from executorch.backends.arm.ethosu import EthosUBackend, EthosUCompileSpec
-from executorch.exir._serialize._serialize import serialize_for_executorch
-from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.schema import BackendDelegateDataReference, BackendDelegateInlineData, DataLocation, Program
 from executorch.export import ExportSession, StageType
@@ -24,12 +22,11 @@ from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.tools.vela.compiler import VelaFailure, compile_graph
 from arm_recipes.tools.vela.estimates import Estimate, estimate_of
-from arm_recipes.upstream.delegates import tosa_graph, vela_flags
+from arm_recipes.upstream.compile_specs import ethos_u_target, spec_list, vela_flags, without_vela
+from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.upstream.digests import program_digest
+from arm_recipes.upstream.programs import EmittedProgram
 from arm_recipes.upstream.session import from_context, lowered_graphs
-
-# What says for which NPU and how Vela compiles; everything else in a compile spec decides what Vela is given.
-_OF_VELA = (EthosUCompileSpec._COMPILE_FLAGS_KEY, EthosUCompileSpec._TARGET_KEY)
 
 
 @dataclass(frozen=True)
@@ -120,24 +117,17 @@ class LoweredProgram:
         """
         if StageType.TO_EXECUTORCH not in session.get_stage_artifacts():
             raise ArmRecipeError("The session has no program yet. Call session.export() first.")
-        # The emitter's output has the constants that go with the program; its manager keeps it to itself.
-        manager = session.get_executorch_program_manager()
-        self._emitted = manager._emitter_output
-        self._data_serializer = manager._data_serializer
-        self._named_data = manager._named_data
-        self._config = from_context(session, "export_recipe").executorch_backend_config
-        if self._serialized(self._emitted.program) != session.get_pte_buffer():
+        self._emitted = EmittedProgram(session)
+        if self._emitted.serialized(self._emitted.program) != session.get_pte_buffer():
             raise LoweringError(
                 "The session's program, serialised once more, differs from its .pte; it was made in a way that "
                 "retarget does not know. Export anew for each configuration."
             )
         modules = _delegates(session, self._emitted.program)
         self.recipe = _recipe_of(session, modules[0])
-        self._kept = [_kept_specs(module.compile_specs) for module in modules]
         self._modules = modules
-        graphs = [tosa_graph(module, EthosUCompileSpec._from_list(module.compile_specs)) for module in modules]
-        self.graphs = tuple(graph.flatbuffer for graph in graphs)
-        self.origins = tuple(graph.origins for graph in graphs)
+        self.graphs = tuple(recompiled(module).graph for module in modules)
+        self.origins = tuple(recompiled(module).origins for module in modules)
 
     def digest(self) -> str:
         """SHA-256 over the delegates' programs: the same for every configuration that they can be compiled for."""
@@ -153,7 +143,7 @@ class LoweredProgram:
             ArmRecipeError: the program was not lowered for it.
         """
         spec = compile_spec(recipe, configuration)
-        if any(kept != _kept_specs(spec._to_list()) for kept in self._kept):
+        if any(without_vela(module.compile_specs) != without_vela(spec_list(spec)) for module in self._modules):
             raise ArmRecipeError(
                 f"recipe={recipe.name}: the session's program ({self.recipe.name}) was lowered differently. Allowed: "
                 "recipes of the same precision and TOSA profile; U55 and U65 share one, U85 has its own. Export anew."
@@ -172,23 +162,23 @@ class LoweredProgram:
                 f"recipe={recipe.name}: the session's program is quantized as {self.recipe.name}. Export anew."
             )
         spec = self.spec(recipe, configuration)
-        payloads: dict[bytes, bytes] = {}
+        payloads: list[bytes] = []
         estimates: list[Estimate] = []
         for graph in self.graphs:
             try:
-                made = compile_graph(graph, vela_flags(spec))
+                result = compile_graph(graph, vela_flags(spec))
             except VelaFailure as failure:
                 raise LoweringError(
                     f"{recipe.name}: Vela can't compile the program for {_spelled(configuration)}: {failure}. Take "
                     "another configuration."
                 ) from failure
-            payloads[graph] = made.payload
-            estimates.append(estimate_of(made.summary))
+            payloads.append(result.payload)
+            estimates.append(estimate_of(result.summary))
         return RetargetedProgram(
             recipe=recipe.name,
             options={name: getattr(configuration, name) for name in options.retargetable(recipe)},
             vela_estimates=tuple(estimates),
-            _pte=self.assembled(spec, [payloads[graph] for graph in self.graphs]),
+            _pte=self.assembled(spec, payloads),
         )
 
     def assembled(self, spec: EthosUCompileSpec, payloads: Sequence[bytes]) -> bytes:
@@ -198,7 +188,7 @@ class LoweredProgram:
             spec: the compile spec that they were compiled with.
             payloads: one for each of `graphs`.
         """
-        specs = spec._to_list()
+        specs = spec_list(spec)
         held: dict[bytes, int] = {}  # as the emitter does, equal payloads are held once
         following = iter(payloads)
         plans = []
@@ -210,14 +200,9 @@ class LoweredProgram:
                 delegates.append(dataclasses.replace(delegate, processed=processed, compile_specs=specs))
             plans.append(dataclasses.replace(plan, delegates=delegates))
         data = [BackendDelegateInlineData(data=payload) for payload in held]
-        return self._serialized(
+        return self._emitted.serialized(
             dataclasses.replace(self._emitted.program, execution_plan=plans, backend_delegate_data=data)
         )
-
-    def _serialized(self, program: Program) -> bytes:
-        emitted = dataclasses.replace(self._emitted, program=program)
-        pte, _ = serialize_for_executorch(emitted, self._config, self._data_serializer, self._named_data)
-        return bytes(pte)
 
 
 def _spelled(configuration: EthosUOptions) -> str:
@@ -239,13 +224,8 @@ def _recipe_of(session: ExportSession, module: LoweredBackendModule) -> Recipe:
     """The session's recipe where it is one of the catalog's Ethos-U recipes, else the INT8 recipe of its NPU."""
     name = getattr(from_context(session, "export_recipe"), "name", None)
     own = next((row for row in catalog.RECIPES if row.value == name and options.retargetable(row)), None)
-    target = next(spec.value.decode() for spec in module.compile_specs if spec.key == EthosUCompileSpec._TARGET_KEY)
-    rows = (row for row in catalog.RECIPES if row.target.name == target.rpartition("-")[0])
-    return own or next(rows)
-
-
-def _kept_specs(specs: Iterable[CompileSpec]) -> list[tuple[str, bytes]]:
-    return [(spec.key, bytes(spec.value)) for spec in specs if spec.key not in _OF_VELA]
+    target = ethos_u_target(module.compile_specs).rpartition("-")[0]
+    return own or next(row for row in catalog.RECIPES if row.target.name == target)
 
 
 def _delegates(session: ExportSession, program: Program) -> list[LoweredBackendModule]:

@@ -22,7 +22,7 @@ from arm_recipes.samples import load_calibration
 from arm_recipes.session.export import export
 from arm_recipes.session.progress import shown
 from arm_recipes.tools.vela.estimates import layers_of
-from arm_recipes.upstream.delegates import vela_flags
+from arm_recipes.upstream.compile_specs import vela_flags
 
 from .executors import Job, Outcome, run_jobs
 from .grid import ALL, Task, axis_values, legal, rows_of

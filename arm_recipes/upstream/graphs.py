@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from torch._ops import OpOverload
@@ -44,6 +45,18 @@ def stack_path(stack: Mapping[str, Sequence[str]]) -> str:
     """The innermost path of a node's ``nn_module_stack``; empty where it names none."""
     paths = [path for path, _ in stack.values() if path]
     return paths[-1].removeprefix("L__self___").removeprefix("L['self'].") if paths else ""
+
+
+def arguments_by_name(node: Node) -> dict[str, Any]:
+    """The arguments of an operator's call by their names in its schema; those that take their default are left out.
+    None for what is no operator."""
+    # Upstream: OpOverload._schema, which torch has no public name for. Holds for torch 2.13;
+    # tests/upstream/test_private_names.py::test_schemas_are_private fails when it can go.
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return {}
+    names = [argument.name for argument in schema.arguments]
+    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
 def where(node: Node) -> str:

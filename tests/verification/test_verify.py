@@ -28,7 +28,7 @@ from arm_recipes import (
     verify,
 )
 from arm_recipes.lowering.snapshot import Kept, kept
-from arm_recipes.simulators.tosa_graph import _compiled_again
+from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.verification.result import SCHEMA_VERSION
 from tests import models, tiny_models
 
@@ -111,7 +111,7 @@ def test_a_weight_changed_before_vela_is_caught(name: str, layer: str, fused: tu
     assert [delegate.reproduced for delegate in report.delegates] == [False]
 
     # Nor is it caught by its bytes alone.
-    delegate._processed_bytes = _compiled_again(delegate)[1]
+    delegate._processed_bytes = recompiled(delegate).payload
     report = verify(session, _samples(example), per_layer=True)
     assert [gate.name for gate in report.failed_gates] == ["same_function"]
     assert f"Gate {report.failed_gates[0]}." in report.text(200)

@@ -1,0 +1,145 @@
+"""TOSA flatbuffers: their operators, where these come from, and the same graph with every tensor as an output."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers.number_types
+from tosa.Op import Op
+from tosa.TosaGraph import TosaGraph
+
+from .graphs import stack_path
+
+# Operators whose results are their inputs, moved or scaled.
+_MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an operator of a TOSA graph comes from.
+
+    Attributes:
+        module: submodule of the user's model, e.g. ``features.3.conv``; empty where it is not known.
+        operator: operator of the captured model, e.g. ``aten.conv2d``; empty where it is not known.
+        nodes: names of the nodes that it was made from, graph by graph, back to the captured model's.
+    """
+
+    module: str
+    operator: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Produced:
+    """A tensor of a TOSA graph that an operator other than CONST gives.
+
+    Attributes:
+        name: name of the tensor in the graph.
+        computes: whether the operator computes, and does not only move or scale numbers.
+    """
+
+    name: str
+    computes: bool
+
+
+def origins(graph: bytes) -> dict[str, Origin]:
+    """Where the operators of a graph come from, by the name of the tensor that they make, of those that say it."""
+    return {
+        output: _origin(json.loads(text)) for _, _, outputs, text in _operators(graph) for output in outputs if text
+    }
+
+
+def border(graph: bytes) -> frozenset[str]:
+    """Names of the tensors that are made by transposing an input of the graph, or what becomes an output, with nothing
+    computed in between."""
+    operators = list(_operators(graph))
+    block = _main_block(graph)
+    moved = {block.Inputs(index).decode() for index in range(block.InputsLength())}
+    transposed: set[str] = set()
+    for kind, inputs, outputs, _ in operators:
+        if kind in _MOVES and inputs[0] in moved:
+            moved.update(outputs)
+            transposed.update(outputs if kind == Op.TRANSPOSE else ())
+    moved = {block.Outputs(index).decode() for index in range(block.OutputsLength())}
+    for kind, inputs, outputs, _ in reversed(operators):
+        if kind in _MOVES and moved.intersection(outputs):
+            moved.add(inputs[0])
+            transposed.update(outputs if kind == Op.TRANSPOSE else ())
+    return frozenset(transposed)
+
+
+def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
+    """The graph with every tensor that an operator gives as a further output.
+
+    Returns:
+        The flatbuffer, the names of its outputs (the graph's own come first), and the tensors in the order in which
+        they are computed.
+    """
+    block = _main_block(graph)
+    names = [block.Outputs(index).decode() for index in range(block.OutputsLength())]
+    produced = []
+    for operator in map(block.Operators, range(block.OperatorsLength())):
+        if operator.Op() not in (Op.CONST, Op.CONST_SHAPE) and operator.OutputsLength():
+            produced.append(Produced(operator.Outputs(0).decode(), operator.Op() not in _MOVES))
+    names += [tensor.name for tensor in produced if tensor.name not in names]
+    return _with_outputs(graph, block, names), names, produced
+
+
+def _operators(graph: bytes) -> Iterator[tuple[int, list[str], list[str], str]]:
+    """Kind, inputs, outputs and origin of each operator, in the graph's order."""
+    blocks = _blocks(graph)
+    for operator in (block.Operators(index) for block in blocks for index in range(block.OperatorsLength())):
+        location = operator.Location()
+        yield (
+            operator.Op(),
+            [operator.Inputs(index).decode() for index in range(operator.InputsLength())],
+            [operator.Outputs(index).decode() for index in range(operator.OutputsLength())],
+            (location.Text() or b"").decode() if location is not None else "",
+        )
+
+
+def _main_block(graph: bytes) -> Any:
+    return next(_blocks(graph))
+
+
+def _blocks(graph: bytes) -> Iterator[Any]:
+    """The graph's own first, then those of branches and loops."""
+    root = TosaGraph.GetRootAs(graph, 0)
+    for region in map(root.Regions, range(root.RegionsLength())):
+        yield from map(region.Blocks, range(region.BlocksLength()))
+
+
+def _origin(debug_info: dict[str, Any]) -> Origin:
+    of_torch = debug_info["torch_info"]
+    # Upstream has a sentence in the place of what it does not know.
+    trace = of_torch["node_trace"] if isinstance(of_torch["node_trace"], list) else []
+    stack = of_torch["nn_module_stack"] if isinstance(of_torch["nn_module_stack"], dict) else {}
+    operators = [str(source["target"]) for source in trace]
+    captured = [operator.removesuffix(".default") for operator in operators if operator.startswith("aten.")]
+    return Origin(stack_path(stack), captured[-1] if captured else "", tuple(source["name"] for source in trace))
+
+
+def _with_outputs(graph: bytes, block: Any, names: Sequence[str]) -> bytes:
+    """A flatbuffer's vector can't grow in place: a new one goes behind the end, and the field points to it.
+
+    The schema's field after name, operators, tensors and inputs is the outputs.
+    """
+    # Upstream: tosa.TosaBasicBlock._tab, as the serializer only makes new graphs. Holds for tosa-tools 2026.2 of
+    # executorch 1.5.1; tests/upstream/test_private_names.py::test_outputs_are_the_fifth_field fails when it changes.
+    field = block._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(block._tab.Offset(4 + 2 * 4))
+    buffer = bytearray(graph)
+    buffer += bytes(-len(buffer) % 4)
+    vector = len(buffer)
+    buffer += struct.pack("<I", len(names)) + bytes(4 * len(names))
+    for index, name in enumerate(names):
+        slot = vector + 4 + 4 * index
+        struct.pack_into("<I", buffer, slot, len(buffer) - slot)
+        text = name.encode()
+        buffer += struct.pack("<I", len(text)) + text + b"\0"
+        buffer += bytes(-len(buffer) % 4)
+    struct.pack_into("<I", buffer, field, vector - field)
+    return bytes(buffer)
