@@ -11,9 +11,7 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -24,9 +22,12 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from arm_recipes.errors import ToolError
 from arm_recipes.recipes.catalog import RECIPES, Recipe
 from arm_recipes.recipes.names import typed
 from arm_recipes.tools.fvp import BOARDS, INSTALL, RUNNER
+from arm_recipes.tools.model_converter import find_model_converter
+from arm_recipes.tools.processes import run_tool
 
 OK = "ok"
 OTHER = "other version"
@@ -218,13 +219,11 @@ def _converter(check: Check, tool: _Tool, version: str | None, required: Specifi
         )
     if run:
         try:
-            done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
-            said = (done.stdout + done.stderr).strip()
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return replace(check, status=BROKEN, detail=f"{path}: {error}", action=_install(tool, required))
-        if done.returncode != 0:
-            last = (said.splitlines() or ["it says nothing"])[-1]
-            detail = f"{path} ends with status {done.returncode}: {last}"
+            finished = run_tool([path, "--version"], name=path, timeout=30)
+        except ToolError as error:
+            return replace(check, status=BROKEN, detail=str(error), action=_install(tool, required))
+        if finished.status != 0:
+            detail = f"{path} ends with status {finished.status}: {finished.last_words(1)}"
             return replace(check, status=BROKEN, detail=detail, action=_install(tool, required))
     return replace(check, detail=path) if version is None else _versioned(check, tool, version, required)
 
@@ -240,15 +239,6 @@ def _fvp() -> Check:
     if lacking:
         return Check(name="Arm FVP", status=MISSING, detail=", ".join(lacking), action=f"For verify alone. {INSTALL}")
     return Check(name="Arm FVP", status=OK, detail=", ".join(found))
-
-
-def find_model_converter() -> str | None:
-    """Where executorch would find the model-converter: MODEL_CONVERTER_PATH, PATH, or beside Python."""
-    given = os.environ.get("MODEL_CONVERTER_PATH")
-    if given and os.access(given, os.X_OK):
-        return given
-    places = (None, sysconfig.get_path("scripts"))
-    return next((found for place in places if (found := shutil.which(_CONVERTER, path=place))), None)
 
 
 def _with(what: str, required: SpecifierSet) -> str:

@@ -7,7 +7,6 @@ stand-in that takes that command line. It has never run on an FVP.
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.fx import Node
 from arm_recipes.errors import ModelError, SimulationError
 from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.tools.fvp import RUNNER, find_board
+from arm_recipes.tools.processes import run_tool
 from arm_recipes.upstream.compile_specs import ethos_u_target
 
 from .base import Delegate, Traced
@@ -102,19 +102,18 @@ class Fvp:
         command = [str(self._program), "-a", str(self._runner)]
         for setting in settings:
             command += ["-C", setting]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout, check=False)
-        except subprocess.TimeoutExpired as error:
+        finished = run_tool(
+            command,
+            name=self.name,
+            timeout=self._timeout,
+            error=SimulationError,
+            advice="Give verify a longer timeout=.",
+        )
+        wrong = _WRONG.findall(finished.said)
+        if finished.status != 0 or wrong:
+            words = " / ".join(wrong[:3]) or finished.last_words()
             raise SimulationError(
-                f"{self.name} did not answer within {self._timeout:g} s, and was stopped. Give verify a longer "
-                "timeout=."
-            ) from error
-        said = done.stdout + done.stderr
-        wrong = _WRONG.findall(said)
-        if done.returncode != 0 or wrong:
-            words = wrong[:3] or said.strip().splitlines()[-3:]
-            raise SimulationError(
-                f"{self.name} ended with status {done.returncode}. It said: {' / '.join(words) or 'nothing'}. Is the "
+                f"{self.name} ended with status {finished.status}. It said: {words}. Is the "
                 f"runner in {RUNNER} built for this board, with the kernels and the memory that the program needs?"
             )
 

@@ -1,16 +1,12 @@
 """VGF delegates as they are in the program, on Arm's emulation of a Vulkan device with the ML extensions.
 
 Needs Arm's scenario runner, emulation layer and VGF library (the extra ``vulkan`` of this package), a Vulkan loader of
-1.4, and Mesa's llvmpipe of 25 or later. Where the system's are older, another Linux tree that has them serves: its
-folder goes into the environment variable ARM_RECIPES_VULKAN_ROOT (see docs/verify.md).
+1.4, and Mesa's llvmpipe of 25 or later; `tools.vulkan` says where they are.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,16 +16,13 @@ import numpy as np
 from executorch.export import ExportSession
 from torch import Tensor
 
-from arm_recipes.errors import SimulationError, ToolError
+from arm_recipes.errors import SimulationError
 from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.tools.processes import run_tool
+from arm_recipes.tools.vulkan import ROOT, find_scenario_runner, find_vgf_dump
 
 from .edge_program import physical
 from .tosa_reference import TosaReference, declared_order, user_inputs
-
-ROOT = "ARM_RECIPES_VULKAN_ROOT"
-
-_INSTALL = "pip install 'arm_recipes[vulkan]'"
-_LAYERS = "VK_LAYER_ML_Graph_Emulation:VK_LAYER_ML_Tensor_Emulation"
 
 
 class VgfEmulation(TosaReference):
@@ -48,8 +41,8 @@ class VgfEmulation(TosaReference):
             ToolError: a tool is missing.
             SimulationError: this machine's Vulkan, or the tools, do not accept the program.
         """
-        self._runner, self._environment = _scenario_runner()
-        self._dump = _executable("vgf_lib", "vgf_dump")
+        self._runner, self._environment = find_scenario_runner()
+        self._dump = find_vgf_dump()
         super().__init__(session, kept, timeout=timeout)
         self.proves = (
             "that the .vgf files in the program compute what the model does, in Arm's emulation of the ML extensions. "
@@ -70,7 +63,7 @@ class VgfEmulation(TosaReference):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "graph.vgf").write_bytes(vgf)
             command = [str(self._dump), "--input", "graph.vgf", "--output", "scenario.json", "--scenario-template"]
-            self._call(command, folder, dict(os.environ))
+            self._call(command, Path(folder))
             scenario: dict[str, Any] = json.loads((Path(folder) / "scenario.json").read_text())
             return scenario
 
@@ -92,24 +85,23 @@ class VgfEmulation(TosaReference):
                 tensor["dst"] = f"output{index}.npy"
             (here / "scenario.json").write_text(json.dumps(scenario))
             dry = ["--dry-run"] if inputs is None else []
-            self._call([*self._runner, "--scenario", "scenario.json", "--output", ".", *dry], folder, self._environment)
+            self._call([*self._runner, "--scenario", "scenario.json", "--output", ".", *dry], here, self._environment)
             return [np.load(here / tensor["dst"], allow_pickle=False) for tensor in gives] if inputs is not None else []
 
-    def _call(self, command: Sequence[str], folder: str, environment: Mapping[str, str]) -> None:
-        try:
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=self._timeout, check=False
-            )
-        except subprocess.TimeoutExpired as error:
+    def _call(self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        finished = run_tool(
+            command,
+            name=self.name,
+            timeout=self._timeout,
+            cwd=folder,
+            env=environment,
+            error=SimulationError,
+            advice="Give verify a longer timeout=.",
+        )
+        if finished.status != 0:
             raise SimulationError(
-                f"{self.name} did not answer within {self._timeout:g} s, and was stopped. Give verify a longer "
-                "timeout=."
-            ) from error
-        if done.returncode != 0:
-            words = (done.stdout + done.stderr).strip().splitlines()[-3:]
-            raise SimulationError(
-                f"{self.name}: {Path(command[0]).name} ended with status {done.returncode}. It said last: "
-                f"{' / '.join(words) or 'nothing'}. A Vulkan loader of 1.4 and Mesa 25 are needed; a Linux tree that "
+                f"{self.name}: {Path(command[0]).name} ended with status {finished.status}. It said last: "
+                f"{finished.last_words()}. A Vulkan loader of 1.4 and Mesa 25 are needed; a Linux tree that "
                 f"has them can be named by the environment variable {ROOT}."
             )
 
@@ -121,45 +113,3 @@ _DTYPES: dict[str, Any] = {
     "VK_FORMAT_R32_SINT": np.int32,
     "VK_FORMAT_R32_SFLOAT": np.float32,
 }
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ToolError(f"Running .vgf files needs the Python package {name}, which is not installed. {_INSTALL}")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _executable(package: str, name: str) -> Path:
-    found = _package(package) / "binaries" / "bin" / name
-    if not found.is_file():
-        raise ToolError(f"The Python package {package} brings no {name} for this system. {_INSTALL}")
-    return found
-
-
-def _scenario_runner() -> tuple[list[str], dict[str, str]]:
-    """The command that runs a scenario, and its environment."""
-    runner = _executable("scenario_runner", "scenario-runner")
-    deployed = _package("emulation_layer") / "deploy"
-    libraries = [str(deployed / "lib")]
-    environment = {
-        **os.environ,
-        "VK_LAYER_PATH": str(deployed / "share" / "vulkan" / "explicit_layer.d"),
-        "VK_INSTANCE_LAYERS": _LAYERS,
-    }
-    root = os.environ.get(ROOT)
-    if root is None:
-        environment["LD_LIBRARY_PATH"] = os.pathsep.join([*libraries, environment.get("LD_LIBRARY_PATH", "")])
-        return [str(runner)], environment
-    tree = Path(root)
-    loader = next((path for pattern in ("lib64/ld-linux-*", "lib/ld-linux-*") for path in tree.glob(pattern)), None)
-    drivers = sorted((tree / "usr/share/vulkan/icd.d").glob("lvp_icd*.json"))
-    if loader is None or not drivers:
-        raise ToolError(
-            f"{ROOT}={root!r} is no Linux tree with Mesa's llvmpipe in it. Make one, e.g.: debootstrap "
-            "--variant=minbase --include=libvulkan1,mesa-vulkan-drivers,libstdc++6 trixie FOLDER"
-        )
-    # Its own dynamic loader takes all of the tree's libraries, and none of the system's.
-    libraries = [*map(str, tree.glob("usr/lib/*-linux-gnu")), *libraries]
-    environment["VK_DRIVER_FILES"] = str(drivers[0])
-    return [str(loader), "--library-path", os.pathsep.join(libraries), str(runner)], environment

@@ -8,7 +8,7 @@ import pytest
 
 from arm_recipes import SimulationError, ToolError, VerifyReport, verify
 from arm_recipes.recipes import catalog
-from arm_recipes.simulators.vgf_emulation import ROOT
+from arm_recipes.tools.vulkan import ROOT
 from tests.exports import random_samples
 from tests.verification.test_catalog import LEAST, NETWORKS, session
 

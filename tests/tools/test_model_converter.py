@@ -8,9 +8,11 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from executorch.backends.arm.vgf.model_converter import find_model_converter_binary
 from executorch.export import ExportRecipe
 
 from arm_recipes import ArmRecipeType, ToolError
+from arm_recipes.tools.model_converter import find_model_converter
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,11 @@ def test_beside_python_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = shutil.which("model-converter", path=sysconfig.get_path("scripts"))
     assert expected is not None
     assert os.environ["MODEL_CONVERTER_PATH"] == expected
+
+
+def test_upstream_does_not_look_beside_python() -> None:
+    assert find_model_converter() is not None
+    assert find_model_converter_binary() is None
 
 
 def test_without_it_the_recipe_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

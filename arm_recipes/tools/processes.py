@@ -1,0 +1,69 @@
+"""Running a program with a time limit, and what it said last. No torch here."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from arm_recipes.errors import ArmRecipeError, ToolError
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ended by itself.
+
+    Attributes:
+        status: exit status; negative for the signal that ended it.
+        said: standard output, then standard error.
+    """
+
+    status: int
+    said: str
+
+    def last_words(self, lines: int = 3) -> str:
+        """The last lines that it printed, in one; ``nothing`` where there are none."""
+        return " / ".join(self.said.strip().splitlines()[-lines:]) or "nothing"
+
+
+def run_tool(
+    command: Sequence[str | Path],
+    *,
+    name: str,
+    timeout: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    error: type[ArmRecipeError] = ToolError,
+    advice: str = "",
+) -> Finished:
+    """Run a program to its end.
+
+    Args:
+        command: the program and its arguments.
+        name: what to call it in messages.
+        timeout: seconds that it may take.
+        cwd: its working directory; this process's if None.
+        env: its environment; this process's if None.
+        error: what is raised.
+        advice: the end of the message where it took too long.
+
+    Raises:
+        ArmRecipeError: it took too long, or can't be started: of the class `error`.
+    """
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise error(f"{name} did not answer within {timeout:g} s, and was stopped. {advice}".rstrip()) from expired
+    except OSError as problem:
+        raise error(f"{name} can't be started: {problem}.") from problem
+    return Finished(done.returncode, done.stdout + done.stderr)
