@@ -39,9 +39,18 @@ TOSA_FP = ArmRecipeType.TOSA_FP
 pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
+_STANDARD: dict[tuple[type[nn.Module], Any], bytes] = {}
+
+
 def _standard(example: models.Example, recipe: Any = U55, samples: list[Any] | None = None) -> bytes:
+    """The .pte of the standard session, made once from the example inputs, or from `samples`."""
+    key = (type(example.model), recipe)
+    if samples is None and key in _STANDARD:
+        return _STANDARD[key]
     inputs = [example.inputs] if samples is None else samples
     buffer: bytes = standard_export(example.model, inputs, ExportRecipe.get_recipe(recipe)).get_pte_buffer()
+    if samples is None:
+        _STANDARD[key] = buffer
     return buffer
 
 
