@@ -202,7 +202,7 @@ class Document:
     """What a result says.
 
     Attributes:
-        title: of a page; text forms leave it out.
+        title: of a page and of Markdown; plain text leaves it out.
         blocks: in order.
     """
 

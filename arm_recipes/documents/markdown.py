@@ -15,8 +15,8 @@ _STARTS = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))")
 
 
 def markdown(document: Document) -> str:
-    """Its blocks but plots, without its title."""
-    return "\n\n".join(_blocks(flow(document.blocks, page=False))) + "\n"
+    """Its title and its blocks but plots."""
+    return "\n\n".join((f"# {_escaped(document.title)}", *_blocks(flow(document.blocks, page=False)))) + "\n"
 
 
 def _blocks(blocks: Iterable[Block]) -> Iterator[str]:

@@ -126,7 +126,7 @@ def test_headings_that_head_nothing_are_left_out() -> None:
         ),
     )
     assert text(document, 80) == "\nAbove\n\nFull\nWords.".lstrip()
-    assert markdown(document) == "## Above\n\n### Full\n\nWords.\n"
+    assert markdown(document) == "# Title\n\n## Above\n\n### Full\n\nWords.\n"
     headings = page(document).partition("<body")[2]
     assert "Plots" in headings and "Empty" not in headings and "End" not in headings
 
