@@ -73,6 +73,7 @@ def load_calibration(
 
     Args:
         source: one of
+
             - a file: .pt, .pth (a tensor, a tuple of tensors, a dict of them, or a list of such tuples or dicts),
               .npy, .npz (by name, or in order as np.savez writes them), .safetensors (by name), or an image;
             - a folder of such files, searched recursively, in the order of their names; hidden files are skipped,
