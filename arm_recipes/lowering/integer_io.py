@@ -19,6 +19,7 @@ from torch.fx.passes.infra.pass_base import PassResult
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.upstream.constant_methods import add_constant_methods, constant_methods
 from arm_recipes.upstream.graphs import operator_name
 
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
@@ -90,7 +91,7 @@ def quantized_io(session: ExportSession) -> dict[str, QuantizedIO]:
     methods: set[str] = set()
     for artifact in session.get_stage_artifacts().values():
         if isinstance(artifact.data, EdgeProgramManager):
-            constants.update(artifact.data._config_methods or {})
+            constants.update(constant_methods(artifact.data))
             methods |= set(artifact.data.methods)
     by_method = {}
     for method in sorted(methods):
@@ -141,7 +142,7 @@ class _IntegerIO:
         return {method: [self._pass(method, manager.exported_program(method))] for method in sorted(manager.methods)}
 
     def declare(self, manager: EdgeProgramManager) -> list[PassType]:
-        manager._config_methods = {**(manager._config_methods or {}), **self._constants}
+        add_constant_methods(manager, self._constants)
         return []
 
     def _pass(self, method: str, program: ExportedProgram) -> PassType:
@@ -172,7 +173,7 @@ class _IntegerIO:
         if [(node.target, node.args[5:6]) for node in neighbours] == [(operator, (_DTYPES[self._io_dtype],))]:
             return
         names = ", ".join(map(operator_name, neighbours)) or "nothing"
-        wanted = f"{self._io_dtype} {operator._op._schema.name.split('::')[1]}"
+        wanted = f"{self._io_dtype} {operator.name().split('::')[1]}"
         raise LoweringError(
             f"{self._recipe.name}: {what} of method {method!r} can't be {self._io_dtype}: it meets {names} and not one "
             f"{wanted}, so the model does not quantize it there. Leave io_dtype out, or let the model's first and last "

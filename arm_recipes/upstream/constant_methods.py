@@ -1,0 +1,22 @@
+"""The constant methods of an edge program manager: methods without inputs in the .pte that say something of a program.
+
+Upstream: EdgeProgramManager._config_methods. Its property config_methods gives the names alone, and only to_edge takes
+new ones. Holds for executorch 1.5.1; tests/lowering/test_integer_io.py runs the methods of a .pte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from executorch.exir.program import EdgeProgramManager
+
+
+def constant_methods(manager: EdgeProgramManager) -> dict[str, Any]:
+    """What each returns, by name."""
+    return dict(manager._config_methods or {})
+
+
+def add_constant_methods(manager: EdgeProgramManager, methods: Mapping[str, Any]) -> None:
+    """Add methods that return these values, by name, to those there are."""
+    manager._config_methods = {**constant_methods(manager), **methods}
