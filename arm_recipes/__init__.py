@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     )
     from .lowering.calibration import CalibrationWarning, calibration_summary
     from .lowering.integer_io import quantized_io
-    from .lowering.quantization_record import quantization_report
     from .provider import ArmRecipeProvider, register
     from .recipes.types import ArmRecipeType
     from .reporting.build import report
+    from .reporting.quantization import quantization_report
     from .reporting.result import ExportReport
     from .samples import load_calibration
     from .session.export import export, vela_estimates
@@ -87,7 +87,7 @@ _MODULES = {
     "ToolError": "errors",
     "VerifyReport": "verification.result",
     "load_calibration": "samples",
-    "quantization_report": "lowering.quantization_record",
+    "quantization_report": "reporting.quantization",
     "quantized_io": "lowering.integer_io",
     "register": "provider",
     "report": "reporting.build",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from .documents.blocks import Paragraph
 from .errors import ArmRecipeError
 
 
@@ -26,6 +27,11 @@ class Gate:
     limit: float
     figure: float
     passed: bool
+
+    @property
+    def paragraph(self) -> Paragraph:
+        """What a result says of it."""
+        return Paragraph(f"Gate {self}", "good" if self.passed else "bad")
 
     def __str__(self) -> str:
         return f"{'passed' if self.passed else 'FAILED'}: {self.what} {self.limit:g}: {self.figure:.6g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -18,9 +19,14 @@ import click
 
 import arm_recipes
 from arm_recipes.cli import group
+from arm_recipes.documents.results import Result
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import Options, options_class
+from arm_recipes.reporting.quantization import QuantizationReport
+from arm_recipes.reporting.result import ExportReport
+from arm_recipes.sweeping.result import SweepResult
+from arm_recipes.verification.result import VerifyReport
 
 ROOT = Path(__file__).parents[1]
 _BEGIN = "<!-- made by docs/generate.py -->"
@@ -258,8 +264,17 @@ def _signature(name: str, function: Any) -> list[str]:
     return [f"def {name}(", *lines, f") -> {returned}"]
 
 
+def schema(result: type[Result]) -> str:
+    """docs/schemas/: the JSON Schema of a result."""
+    return json.dumps(result.schema(), indent=2) + "\n"
+
+
 MADE = {
     "docs/api.txt": public_api,
+    "docs/schemas/report.json": lambda: schema(ExportReport),
+    "docs/schemas/verify.json": lambda: schema(VerifyReport),
+    "docs/schemas/sweep.json": lambda: schema(SweepResult),
+    "docs/schemas/quantization.json": lambda: schema(QuantizationReport),
     "docs/recipes.md": recipes_page,
     "docs/cli.md": cli_page,
     "README.md": readme,

@@ -22,6 +22,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the files of tests/reporting/golden anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # An export makes so many objects that the collector takes a sixth of its time.
     gc.set_threshold(100_000, 20, 50)
@@ -82,6 +86,12 @@ def digits() -> Digits:
     example = runpy.run_path(str(Path(__file__).parents[1] / "docs/examples/digits.py"), run_name="digits")
     train, test = example["load"]()
     return Digits(example["trained"](), train, test, example["accuracy"])
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether files are to be written anew, and not only compared."""
+    return bool(request.config.getoption("--update-golden"))
 
 
 @pytest.fixture

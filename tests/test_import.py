@@ -24,7 +24,7 @@ def _loaded_by(statement: str) -> list[str]:
         "from arm_recipes import OptionError",
         "import arm_recipes.recipes.catalog, arm_recipes.errors, arm_recipes.tools.vela",
         "import arm_recipes.recipes.options, arm_recipes.tools.cmsis_nn",
-        "import arm_recipes.reporting.advice, arm_recipes.reporting.text, arm_recipes.documents",
+        "import arm_recipes.reporting.advice, arm_recipes.reporting.result, arm_recipes.documents",
         "import arm_recipes.sweeping.result; from arm_recipes.tools.vela import compiler; compiler.start_worker()",
     ],
 )

@@ -161,9 +161,9 @@ def _export(
     with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
         # torch's log handlers keep the standard error of this moment.
         from arm_recipes import provider
-        from arm_recipes.lowering import quantization_record
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.reporting import build
+        from arm_recipes.reporting.quantization import quantization_report
         from arm_recipes.session import bundle
         from arm_recipes.session.export import export
         from arm_recipes.upstream import partitioner
@@ -195,7 +195,7 @@ def _export(
                 if kind in files:
                     with writing(files[kind]):
                         write(session, files[kind])
-        found = quantization_record.quantization_report(session) if how["quantization"] else None
+        found = quantization_report(session) if how["quantization"] else None
         with status("reporting"):
             made = build.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
         forms: dict[str, Callable[[], str]] = {

@@ -68,7 +68,8 @@ class Column:
     Attributes:
         title: of the column.
         form: how its cells are written, a name of `forms.FORMS`: ``text``, ``code`` (never broken), ``whole``,
-            ``number``, ``percent`` (of a share 0 to 1), ``bytes``, ``decibel``, or ``bar`` (of a page: its length).
+            ``number``, ``brief`` (of three digits), ``percent`` (of a share 0 to 1), ``bytes``, ``decibel``, or ``bar``
+            (of a page: its length).
     """
 
     title: str

@@ -94,6 +94,7 @@ FORMS: dict[str, Form] = {
     "code": Form(_text, right=False),
     "whole": Form(_figure(_whole)),
     "bytes": Form(_figure(_whole)),
+    "brief": Form(_figure(_significant(3))),
     "number": Form(_figure(_significant(4))),
     "precise": Form(_figure(_significant(6))),
     "percent": Form(_figure(_percent(1))),

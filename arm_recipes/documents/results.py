@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import inspect
+import io
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -31,11 +35,13 @@ class Result:
         kind: what it is, in its JSON, e.g. ``arm_recipes report``.
         schema_version: of that JSON; it grows when a field changes its meaning or goes.
         left_out: fields that are no data, and so not in its JSON.
+        derived_types: types of what `derived` gives, by name.
     """
 
     kind: ClassVar[str]
     schema_version: ClassVar[int]
     left_out: ClassVar[frozenset[str]] = frozenset()
+    derived_types: ClassVar[Mapping[str, Any]] = {}
 
     def document(self) -> Document:
         """What it says, as blocks."""
@@ -62,6 +68,25 @@ class Result:
 
     def _repr_html_(self) -> str:
         return page(self.document(), embedded=True)
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+        """The names of the columns, and the rows, of its CSV.
+
+        Raises:
+            ArmRecipeError: it is nothing of which there are several.
+        """
+        raise ArmRecipeError(
+            f"This is of kind {self.kind!r}, which has no rows for a .csv. Allowed: .html, .json, .md, .txt."
+        )
+
+    def to_csv(self) -> str:
+        """A line per row, with a header. Raises as `rows` does."""
+        columns, rows = self.rows()
+        written = io.StringIO()
+        writer = csv.DictWriter(written, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return written.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON. Figures that are infinite or not a number are the texts ``inf``, ``-inf``, ``nan``."""
@@ -104,12 +129,15 @@ class Result:
     def schema(cls) -> dict[str, Any]:
         """The JSON Schema of `to_dict`."""
         made = msgspec.json.schema(cls)
+        for definition in made["$defs"].values():
+            _describe(definition)
         own = made["$defs"][cls.__name__]
         for name in cls.left_out:
             own["properties"].pop(name, None)
         head = {"schema_version": {"const": cls.schema_version}, "kind": {"const": cls.kind}}
-        own["properties"] = {**head, **own["properties"]}
-        own["required"] = [*head, *(name for name in own.get("required", ()) if name not in cls.left_out)]
+        derived = {name: msgspec.json.schema(type_) for name, type_ in cls.derived_types.items()}
+        own["properties"] = {**head, **own["properties"], **derived}
+        own["required"] = list(own["properties"])
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": cls.kind, **_lenient(made)}
 
 
@@ -119,6 +147,7 @@ FORMS: dict[str, Callable[[Result], str]] = {
     ".json": Result.to_json,
     ".txt": Result.text,
     ".md": Result.to_markdown,
+    ".csv": Result.to_csv,
 }
 
 
@@ -132,6 +161,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _describe(definition: dict[str, Any]) -> None:
+    """Split the docstring of a class into what it says of each field."""
+    text, _, fields = inspect.cleandoc(definition.pop("description", "")).partition("\nAttributes:\n")
+    definition["description"] = " ".join(text.partition("\n\n")[0].split())
+    for name, what in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", fields, re.MULTILINE):
+        if name in definition["properties"]:
+            definition["properties"][name]["description"] = " ".join(what.split())
 
 
 def _lenient(schema: Any) -> Any:

@@ -51,7 +51,7 @@ class _Piece:
 def _pieces(blocks: Iterable[Block], width: int) -> Iterator[_Piece]:
     for block in blocks:
         if isinstance(block, Heading):
-            yield _Piece([visible(block.text)], apart=True)
+            yield _Piece(_filled(visible(block.text), width), apart=True)
         elif isinstance(block, Paragraph):
             yield _Piece(_paragraph(block, width))
         elif isinstance(block, Items):

@@ -1,14 +1,18 @@
-"""From a catalog row and resolved options to an `ExportRecipe`: one module per family, `build` and nothing else."""
+"""From a catalog row and resolved options to an `ExportRecipe`: one module per family, `build` and nothing else.
+
+No torch is loaded until a recipe is built: reports read `records`, which needs none.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast
-
-from executorch.export import ExportRecipe
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import Options
+
+if TYPE_CHECKING:
+    from executorch.export import ExportRecipe
 
 
 class Lowering(Protocol):

@@ -21,27 +21,14 @@ from arm_recipes.samples import CalibrationData, InputSpec
 from arm_recipes.samples.inputs import check
 from arm_recipes.upstream.digests import add_to_digest
 
+from .records import CalibrationSummary
+
 Samples = Iterable[tuple[Any, ...]]
 Show = Callable[[Samples, int | None], Samples]
 
 
 class CalibrationWarning(UserWarning):
     """A model is calibrated on too little to be accurate."""
-
-
-@dataclass(frozen=True)
-class CalibrationSummary:
-    """What one method of a quantized program was calibrated on.
-
-    Attributes:
-        source: where the samples came from, in words.
-        samples: number of samples.
-        digest: SHA-256 (hexadecimal) over dtype, shape and bytes of every input of every sample, in order.
-    """
-
-    source: str
-    samples: int
-    digest: str
 
 
 _SUMMARY = "arm_recipes.calibration"

@@ -1,4 +1,4 @@
-"""`quantization_report`: every quantized node and pattern of a model, with its quantization specs.
+"""How a model is quantized, read off annotations while the session goes on, or off what conversion left.
 
 Upstream's reporter (executorch.backends.cortex_m.quantizer_reporter) knows the patterns, and why others were refused;
 its print of a spec leaves out scheme, channel axis, observer and whether it is dynamic. Here specs are written from
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,138 +24,11 @@ from arm_recipes.errors import ArmRecipeError
 from arm_recipes.upstream.graphs import arguments_by_name, is_operator, module_path, operator_name, quantizes
 from arm_recipes.upstream.session import exported_programs
 
-SCHEMA_VERSION = 1
+from .records import MethodQuantization, QuantizedInput, QuantizedNode, RefusedPattern, Spec
 
 _RECORD = "arm_recipes.quantization"
 # What upstream's quantizers say of a node that an earlier one of them has taken: nothing was refused.
 _TAKEN = "Tried annotating already quantized node."
-
-
-@dataclass(frozen=True)
-class Spec:
-    """How a value is quantized.
-
-    Attributes:
-        name: under which nodes refer to it, e.g. ``Q1``.
-        kind: the class of upstream's spec, or ``converted`` where it was read off quantize and dequantize operators.
-        attributes: all of the spec's own attributes, by name, as plain data.
-        text: the same for people.
-    """
-
-    name: str
-    kind: str
-    attributes: Mapping[str, Any]
-    text: str
-
-
-@dataclass(frozen=True)
-class QuantizedInput:
-    """One input of a node.
-
-    Attributes:
-        node: where it comes from.
-        argument: of the operator, e.g. ``weight``.
-        parameter: whether it is the model's own, and no activation.
-        spec: name of the spec; None where it stays float.
-    """
-
-    node: str
-    argument: str
-    parameter: bool
-    spec: str | None
-
-
-@dataclass(frozen=True)
-class QuantizedNode:
-    """A node whose inputs or output are quantized.
-
-    Attributes:
-        name: in the graph.
-        operator: e.g. ``aten.conv2d``, or ``placeholder``.
-        module: the submodule of the user's model that it comes from; empty where it is not known.
-        inputs: those that are tensors.
-        output: name of the output's spec; None where it is not quantized by itself.
-    """
-
-    name: str
-    operator: str
-    module: str
-    inputs: tuple[QuantizedInput, ...]
-    output: str | None
-
-
-@dataclass(frozen=True)
-class RefusedPattern:
-    """Nodes that a quantizer could have quantized together and did not, and its reason."""
-
-    nodes: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
-class MethodQuantization:
-    """The quantization of one method.
-
-    Attributes:
-        specs: all different specs.
-        patterns: names of nodes that are quantized together; empty where that is not known any more.
-        nodes: in the graph's order.
-        refused: patterns that a quantizer refused.
-        not_quantized: operators, by name of node, of which nothing is quantized.
-    """
-
-    specs: tuple[Spec, ...]
-    patterns: tuple[tuple[str, ...], ...]
-    nodes: tuple[QuantizedNode, ...]
-    refused: tuple[RefusedPattern, ...]
-    not_quantized: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class QuantizationReport:
-    """The quantization of each method, by name. ``print`` it, or its ``text(width)``, for a table."""
-
-    methods: Mapping[str, MethodQuantization]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "methods": {name: dataclasses.asdict(method) for name, method in self.methods.items()},
-        }
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2)
-
-    def text(self, width: int = 100) -> str:
-        """A table, with lines of at most `width` characters as far as names allow."""
-        return "\n\n".join("\n".join(_lines(name, method, width)) for name, method in self.methods.items())
-
-    def __str__(self) -> str:
-        return self.text()
-
-
-def quantization_report(quantized: ExportSession | GraphModule) -> QuantizationReport:
-    """Report how a model is quantized.
-
-    Args:
-        quantized: a session of a quantized recipe, or a module that was annotated, prepared or converted. Of what was
-            quantized elsewhere and converted already only ranges and scales are left, no observers or patterns.
-
-    Raises:
-        ArmRecipeError: nothing in it is quantized.
-    """
-    if isinstance(quantized, GraphModule):
-        report = QuantizationReport({"forward": _of(quantized)})
-    elif isinstance(quantized, ExportSession):
-        report = QuantizationReport({method: _of(module) for method, module in _modules(quantized).items()})
-    else:
-        raise ArmRecipeError(
-            f"quantization_report of {type(quantized).__name__}: allowed are a session and a GraphModule."
-        )
-    if not any(method.specs for method in report.methods.values()):
-        raise ArmRecipeError("quantization_report: nothing is quantized. Take a quantized recipe, e.g. tosa-int8.")
-    return report
 
 
 class QuantizationRecorder:
@@ -175,12 +46,24 @@ class QuantizationRecorder:
         return model
 
 
-def _modules(session: ExportSession) -> dict[str, GraphModule]:
-    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
+def method_quantizations(quantized: ExportSession | GraphModule) -> dict[str, MethodQuantization]:
+    """How each method is quantized, by name; a module is one method, ``forward``.
+
+    Raises:
+        ArmRecipeError: it is neither a session nor a GraphModule.
+    """
+    if isinstance(quantized, GraphModule):
+        return {"forward": _of(quantized)}
+    if not isinstance(quantized, ExportSession):
+        raise ArmRecipeError(
+            f"quantization_report of {type(quantized).__name__}: allowed are a session and a GraphModule."
+        )
+    artifact = quantized.get_stage_artifacts().get(StageType.QUANTIZE)
     data = artifact.data if artifact is not None else {}
-    found = {method: program.graph_module for method, program in exported_programs(session).items()}
+    modules = {method: program.graph_module for method, program in exported_programs(quantized).items()}
     # The recorded annotations are on these.
-    return found | {method: module for method, module in data.items() if isinstance(module, GraphModule)}
+    modules |= {method: module for method, module in data.items() if isinstance(module, GraphModule)}
+    return {method: _of(module) for method, module in modules.items()}
 
 
 def _of(model: GraphModule) -> MethodQuantization:
@@ -417,46 +300,3 @@ def _qdq_attributes(node: Node) -> dict[str, Any]:
         value = arguments.get(name)
         found[name] = f"of {value.name}" if isinstance(value, Node) else value
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _lines(name: str, method: MethodQuantization, width: int) -> Iterable[str]:
-    known = f" in {len(method.patterns)} patterns" if method.patterns else ""
-    yield f"{name}: {len(method.nodes)} nodes quantized{known}, {len(method.not_quantized)} operators not quantized"
-    yield ""
-    yield "specs"
-    for spec in method.specs:
-        yield from _wrapped(f"  {spec.name:4} {spec.text}", width, "       ")
-    yield ""
-    yield from _table(_rows(method))
-    if method.refused:
-        yield ""
-        yield "refused patterns"
-        for pattern in method.refused:
-            yield from _wrapped(f"  {', '.join(pattern.nodes)}: {pattern.reason}", width, "    ")
-    if method.not_quantized:
-        yield ""
-        yield "not quantized"
-        for node, operator in method.not_quantized.items():
-            yield f"  {node} ({operator})"
-
-
-def _wrapped(line: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def _rows(method: MethodQuantization) -> Iterable[tuple[str, ...]]:
-    """One row per node: the pattern that it belongs to, and the specs of its inputs and its output."""
-    yield "pattern", "node", "module", "inputs", "output"
-    numbers = {name: str(index) for index, nodes in enumerate(method.patterns, 1) for name in nodes}
-    for node in method.nodes:
-        inputs = [f"{each.argument if each.parameter else each.node} {each.spec or 'float'}" for each in node.inputs]
-        first, *rest = inputs or ["-"]
-        yield numbers.get(node.name, "-"), node.name, node.module or "-", first, node.output or "-"
-        yield from (("", "", "", each, "") for each in rest)
-
-
-def _table(rows: Iterable[tuple[str, ...]]) -> Iterable[str]:
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()

@@ -19,7 +19,8 @@ from torch.fx import Graph, GraphModule, Node
 
 from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import Gate, check_limits
-from arm_recipes.lowering.calibration import CalibrationSummary, calibration_summary
+from arm_recipes.lowering.calibration import calibration_summary
+from arm_recipes.lowering.records import CalibrationSummary
 from arm_recipes.lowering.snapshot import Kept, kept
 from arm_recipes.recipes import options as declarations
 from arm_recipes.recipes.catalog import Recipe

@@ -29,6 +29,8 @@ from executorch.exir.schema import (
 
 from arm_recipes.tools.vela.payload import blocks
 
+from .result import Pools
+
 POOL_ALIGNMENT = 16  # bytes: of arm_executor_runner's pools, and of an Ethos-U's scratch
 
 _ETHOS_U = "EthosUBackend"
@@ -101,27 +103,6 @@ LP64 = Sizes(
     tensor_meta=24,
     ethos_u_handle=72,
 )
-
-
-@dataclass(frozen=True)
-class Pools:
-    """Least sizes in bytes of a firmware's pools for one method, with no margin.
-
-    They are for pools that start at a multiple of 16 bytes, and count the padding between allocations.
-
-    Attributes:
-        method_bytes: what loading the method takes of the method allocator.
-        runner_method_bytes: the same, with what else arm_executor_runner takes of that pool: the memory plan's arenas
-            before, and a list of the inputs after. This is the least `ET_ARM_BAREMETAL_METHOD_ALLOCATOR_POOL_SIZE` of
-            a build that dumps nothing.
-        temp_bytes: the most that is taken of the temp allocator at a time: by an Ethos-U delegate's scratch, or by
-            the choice of one kernel at load time. A lower bound: a portable kernel may take more while it runs, which
-            no .pte tells. Those of Cortex-M take nothing: they are given their scratch, in the memory plan's arenas.
-    """
-
-    method_bytes: int
-    runner_method_bytes: int
-    temp_bytes: int
 
 
 def pools(program: Program, plan: ExecutionPlan) -> Pools | None:

@@ -6,25 +6,27 @@ No torch here.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
+from arm_recipes.documents.blocks import Document
+from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
+from arm_recipes.lowering.records import CalibrationSummary
 from arm_recipes.tools.vela.estimates import Estimate, Layer
 
-if TYPE_CHECKING:
-    from arm_recipes.lowering.calibration import CalibrationSummary
-
-    from .memory_pools import Pools
-
-SCHEMA_VERSION = 1
+from .document import document
 
 
 @dataclass(frozen=True)
 class Count:
-    """An operator, and how often it occurs."""
+    """An operator, and how often it occurs.
+
+    Attributes:
+        operator: name of the operator or kernel, e.g. ``aten.convolution``.
+        count: occurrences.
+    """
 
     operator: str
     count: int
@@ -35,10 +37,10 @@ class Refusal:
     """An operator that is not delegated.
 
     Attributes:
-        operator: e.g. ``aten.topk``.
-        count: how often, for this reason.
-        reason: the partitioner's; None where it gave none.
-        where: the submodules of the user's model that it comes from.
+        operator: name of the operator, e.g. ``aten.topk``.
+        count: occurrences that have this reason.
+        reason: the partitioner's reason; None where it gave none.
+        where: submodules of the user's model that it comes from.
     """
 
     operator: str
@@ -52,10 +54,10 @@ class Crossing:
     """A tensor that goes into or comes out of a delegate.
 
     Attributes:
-        name: of the node that makes it.
-        shape: its sizes.
-        dtype: e.g. ``int8``.
-        bytes: that are moved.
+        name: name of the node that makes the tensor.
+        shape: sizes of the tensor.
+        dtype: type of its elements, e.g. ``int8``.
+        bytes: bytes that are moved.
     """
 
     name: str
@@ -69,14 +71,15 @@ class Delegate:
     """A subgraph that a delegate runs.
 
     Attributes:
-        backend: its name in the .pte.
-        operators: how many operators it has.
-        payload_bytes: size of what its compiler made, which is part of the .pte.
-        weight_bytes: the weights in it, as Vela compressed them; None but for Ethos-U, likewise the next two.
-        command_bytes: the NPU's command stream in it.
-        scratch_bytes: the working memory that it is given at run time, for activations, inputs and outputs.
-        inputs: in order.
-        outputs: in order.
+        backend: name of the backend in the .pte, e.g. ``EthosUBackend``.
+        operators: number of its operators.
+        payload_bytes: bytes that its compiler made, which are part of the .pte.
+        weight_bytes: bytes of the weights in the payload, as Vela compressed them; None but for Ethos-U.
+        command_bytes: bytes of the NPU's command stream in the payload; None but for Ethos-U.
+        scratch_bytes: bytes of working memory that it is given at run time, for activations, inputs and outputs;
+            None but for Ethos-U.
+        inputs: tensors that go in, in order.
+        outputs: tensors that come out, in order.
     """
 
     backend: str
@@ -94,12 +97,12 @@ class Call:
     """A kernel's call, which the CPU executes, and its memory in bytes.
 
     Attributes:
-        operator: e.g. ``cortex_m::quantized_conv2d.out``.
-        module: the submodule of the user's model that it comes from; empty where it is not known.
-        constant_bytes: its weights and tables, which are part of the .pte.
-        input_bytes: its other inputs, in planned memory.
-        output_bytes: its outputs, in planned memory.
-        scratch_bytes: its working memory, in planned memory.
+        operator: name of the kernel, e.g. ``cortex_m::quantized_conv2d.out``.
+        module: submodule of the user's model that it comes from; empty where it is not known.
+        constant_bytes: bytes of its weights and tables, which are part of the .pte.
+        input_bytes: bytes of its other inputs, in planned memory.
+        output_bytes: bytes of its outputs, in planned memory.
+        scratch_bytes: bytes of its working memory, in planned memory.
     """
 
     operator: str
@@ -115,12 +118,12 @@ class BorderStep:
     """A step between the program's inputs or outputs and the network proper, that only converts.
 
     Attributes:
-        kind: ``quantize``, ``dequantize``, ``layout`` or ``transpose``.
-        runs_on: ``CPU`` or ``NPU``.
-        operator: the kernel, or Vela's operator.
-        name: of the tensor that it makes.
-        bytes: that it reads and writes; None where it is a part of a delegate.
-        cycles: of the NPU, by Vela's estimate; None for the CPU.
+        kind: kind of the step: ``quantize``, ``dequantize``, ``layout`` or ``transpose``.
+        runs_on: processor, ``CPU`` or ``NPU``.
+        operator: name of the kernel, or of Vela's operator.
+        name: name of the tensor that it makes, or of the module that a kernel comes from.
+        bytes: bytes that it reads and writes; None where it is a part of a delegate.
+        cycles: NPU cycles (Vela's estimate); None for the CPU.
     """
 
     kind: str
@@ -132,21 +135,42 @@ class BorderStep:
 
 
 @dataclass(frozen=True)
+class Pools:
+    """Least sizes in bytes of a firmware's pools for one method, with no margin.
+
+    They are for pools that start at a multiple of 16 bytes, and count the padding between allocations.
+
+    Attributes:
+        method_bytes: bytes that loading the method takes of the method allocator.
+        runner_method_bytes: bytes of the same, with what else arm_executor_runner takes of that pool: the plan's arenas
+            before, and a list of the inputs after. This is the least `ET_ARM_BAREMETAL_METHOD_ALLOCATOR_POOL_SIZE` of
+            a build that dumps nothing.
+        temp_bytes: most bytes that are taken of the temp allocator at a time: by an Ethos-U delegate's scratch, or by
+            the choice of one kernel at load time. A lower bound: a portable kernel may take more while it runs, which
+            no .pte tells. Those of Cortex-M take nothing: they are given their scratch, in the memory plan's arenas.
+    """
+
+    method_bytes: int
+    runner_method_bytes: int
+    temp_bytes: int
+
+
+@dataclass(frozen=True)
 class MethodReport:
     """One method of a program.
 
     Attributes:
-        name: of the method.
+        name: name of the method.
         graph: SHA-256 over the exported program that was lowered: its graph, shapes and weights.
-        calibration: what the method was calibrated on, where it was quantized by a recipe of arm_recipes.
-        delegates: in the order of their calls.
-        delegated: the operators in them.
-        not_delegated: all others, for targets that have a delegate.
+        calibration: samples that the method was calibrated on; None where no recipe of arm_recipes quantized it.
+        delegates: delegated subgraphs in the order of their calls.
+        delegated: operators in them.
+        not_delegated: all other operators, for targets that have a delegate.
         between: operators of `not_delegated` between two delegates, as operator and module.
-        kernels: operators that the runtime has to have, and how often each is called.
-        calls: of kernels, in order.
-        border: the conversions at inputs and outputs.
-        planned_bytes: sizes of the arenas that the memory plan needs for activations outside of delegates.
+        kernels: kernels that the runtime has to have, and the number of calls of each.
+        calls: calls of kernels, in order.
+        border: conversions at inputs and outputs.
+        planned_bytes: bytes of each arena that the memory plan needs for activations outside of delegates.
         pools: least sizes of a 32-bit firmware's allocator pools; None where they can't be told, as for TOSA and VGF.
     """
 
@@ -169,10 +193,11 @@ class PteParts:
     """What the bytes of a .pte are.
 
     Attributes:
-        weight_bytes: weights and constants; of Ethos-U those that Vela compressed, and those outside of delegates.
-        command_bytes: command streams of the NPU.
-        payload_bytes: the rest of what delegates hold. TOSA graphs and VGF files are here whole.
-        rest_bytes: the program itself: its operators, values and tables.
+        weight_bytes: bytes of weights and constants; of Ethos-U those that Vela compressed, and those outside of
+            delegates.
+        command_bytes: bytes of the NPU's command streams.
+        payload_bytes: bytes of all else that delegates hold. TOSA graphs and VGF files are here whole.
+        rest_bytes: bytes of the program itself: its operators, values and tables.
     """
 
     weight_bytes: int
@@ -186,10 +211,10 @@ class Advice:
     """What costs much, and what can be done.
 
     Attributes:
-        kind: ``transposes``, ``utilisation``, ``between_delegates``, ``peak_sram`` or ``peak_memory``.
-        text: a sentence or two.
-        where: the parts of the model, those that cost most first.
-        cycles: of the NPU that are at stake, by Vela's estimate; None where that can't be told.
+        kind: kind of cost: ``transposes``, ``utilisation``, ``between_delegates``, ``peak_sram`` or ``peak_memory``.
+        text: sentence or two.
+        where: parts of the model, those that cost most first.
+        cycles: NPU cycles that are at stake (Vela's estimate); None where that can't be told.
     """
 
     kind: str
@@ -199,27 +224,31 @@ class Advice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportReport:
+class ExportReport(Result):
     """A program that a session made. ``print(report)`` shows it; `to_html` is a page.
 
     The same inputs give the same report, byte for byte, with the same versions of the tools.
 
     Attributes:
         recipe: name of the recipe, e.g. ``ETHOSU_U55_INT8``.
-        target: e.g. ``ethos-u55-128``.
-        options: of the recipe as resolved, defaults spelled out.
-        versions: of the packages that made it.
+        target: the recipe's target, e.g. ``ethos-u55-128``.
+        options: the recipe's options as resolved, defaults spelled out.
+        versions: versions of the packages that made it, by package.
         pte_bytes: size of the .pte.
-        pte_sha256: its digest.
+        pte_sha256: digest of the .pte.
         parts: what the bytes of the .pte are.
-        delegation: the share of operators that are delegated, or for Cortex-M of kernels that are CMSIS-NN's, in
-            percent. Quantize, dequantize and layout steps don't count.
-        methods: in the program's order, without those that only return a constant.
+        delegation: share of operators that are delegated, or for Cortex-M of kernels that are CMSIS-NN's, in percent.
+            Quantize, dequantize and layout steps don't count.
+        methods: methods in the program's order, without those that only return a constant.
         vela_estimates: Vela's estimates, one for each subgraph that it compiled. None was measured on hardware.
-        layers: of those subgraphs, likewise estimated; empty where they were not asked for.
-        advice: what costs most first.
-        gates: the conditions that were asked for.
+        layers: layers of those subgraphs, estimated by Vela; empty where they were not asked for.
+        advice: what costs most, the most expensive first.
+        gates: conditions that were asked for.
     """
+
+    kind: ClassVar[str] = "arm_recipes report"
+    schema_version: ClassVar[int] = 1
+    derived_types: ClassVar[Mapping[str, Any]] = {"estimated_by": str | None, "failed_gates": tuple[str, ...]}
 
     recipe: str
     target: str
@@ -239,30 +268,19 @@ class ExportReport:
     def failed_gates(self) -> tuple[Gate, ...]:
         return tuple(gate for gate in self.gates if not gate.passed)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+    def derived(self) -> Mapping[str, Any]:
         return {
-            "schema_version": SCHEMA_VERSION,
             "estimated_by": "Vela; nothing was measured on hardware" if self.vela_estimates else None,
-            **content,
             "failed_gates": [gate.name for gate in self.failed_gates],
         }
 
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2)
+    def document(self) -> Document:
+        return document(self)
 
-    def text(self, width: int = 100) -> str:
-        """For people, with lines of at most `width` characters as far as names allow."""
-        from .text import text
-
-        return text(self, width)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def to_html(self, title: str | None = None) -> str:
-        """A page in one file that needs no network."""
-        from arm_recipes.documents import report_page
-
-        return report_page(self.to_dict(), title or f"{self.recipe} on {self.target}")
+    def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+        """The layers, or the calls of kernels where there are none."""
+        if self.layers:
+            return [field.name for field in dataclasses.fields(Layer)], [*map(dataclasses.asdict, self.layers)]
+        columns = ["method", *(field.name for field in dataclasses.fields(Call))]
+        calls = [(method.name, call) for method in self.methods for call in method.calls]
+        return columns, [{"method": name, **dataclasses.asdict(call)} for name, call in calls]

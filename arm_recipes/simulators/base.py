@@ -1,25 +1,26 @@
-"""What a simulator is to `verify`."""
+"""What a simulator is to `verify`. No torch here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from executorch.export import ExportSession
-from torch import Tensor
+if TYPE_CHECKING:
+    from executorch.export import ExportSession
+    from torch import Tensor
 
-from arm_recipes.lowering.snapshot import Kept
+    from arm_recipes.lowering.snapshot import Kept
 
 
 @dataclass(frozen=True)
-class Delegate:
-    """One delegated subgraph.
+class SimulatedDelegate:
+    """A delegated subgraph that a simulator runs.
 
     Attributes:
-        name: in the lowered program, e.g. ``lowered_module_0``.
-        backend: e.g. ``EthosUBackend``.
-        bytes: size of its payload.
+        name: name in the lowered program, e.g. ``lowered_module_0``.
+        backend: name of the backend, e.g. ``EthosUBackend``.
+        bytes: bytes of its payload.
         reproduced: whether upstream's backend, run again on the delegate's own program, gives the payload's very bytes.
             If so, the graph that is simulated is the one that the payload was made of.
     """
@@ -74,7 +75,7 @@ class Simulator(Protocol):
 
     name: str
     proves: str
-    delegates: tuple[Delegate, ...]
+    delegates: tuple[SimulatedDelegate, ...]
     notes: tuple[str, ...]
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.simulators.worker.process import Process, running
 from arm_recipes.upstream.graphs import operator_name, origin_of
 
-from .base import Delegate, Traced
+from .base import SimulatedDelegate, Traced
 from .edge_program import packed, program_of, to_message, unpacked
 
 
@@ -21,7 +21,7 @@ class CortexMReference:
     """See `base.Simulator`."""
 
     name = "executorch's Python reference kernels for Cortex-M"
-    delegates: tuple[Delegate, ...] = ()
+    delegates: tuple[SimulatedDelegate, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:

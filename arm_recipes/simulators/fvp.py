@@ -25,7 +25,7 @@ from arm_recipes.tools.fvp import RUNNER, find_board
 from arm_recipes.tools.processes import run_tool
 from arm_recipes.upstream.compile_specs import ethos_u_target
 
-from .base import Delegate, Traced
+from .base import SimulatedDelegate, Traced
 from .edge_program import logical, physical, refuse_state
 
 # What the runner and the board say when something went wrong, while the FVP ends with status 0.
@@ -35,7 +35,7 @@ _WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE
 class Fvp:
     """See `base.Simulator`. Shows nothing of a program's inside, so that `trace` is refused."""
 
-    delegates: tuple[Delegate, ...] = ()
+    delegates: tuple[SimulatedDelegate, ...] = ()
 
     def __init__(self, session: ExportSession, program: Kept, *, timeout: float) -> None:
         """

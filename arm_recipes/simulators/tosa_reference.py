@@ -22,7 +22,7 @@ from arm_recipes.simulators.worker.process import running
 from arm_recipes.upstream.delegates import ARM_BACKENDS, Recompiled, recompiled
 from arm_recipes.upstream.tosa_graphs import with_all_outputs
 
-from .base import Delegate, Traced
+from .base import SimulatedDelegate, Traced
 from .edge_program import logical, physical, program_of, run
 
 
@@ -54,7 +54,7 @@ class TosaReference:
         self._compiled = {name: _recompiled(module) for name, module in self._modules.items()}
         try:
             self.delegates = tuple(
-                Delegate(name, module.backend_id, len(module.processed_bytes), self._compiled[name].reproduced)
+                SimulatedDelegate(name, module.backend_id, len(module.processed_bytes), self._compiled[name].reproduced)
                 for name, module in self._modules.items()
             )
             self._graphs = {name: compiled.graph for name, compiled in self._compiled.items()}

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from arm_recipes.documents.blocks import Document
+from arm_recipes.documents.results import Result
 from arm_recipes.errors import ArmRecipeError, ToolError
 from arm_recipes.tools.vela.estimates import Layer
+
+from .document import document
 
 if TYPE_CHECKING:
     import pandas
 
     from .retarget import RetargetedProgram
-
-SCHEMA_VERSION = 1
-
-KIND = "arm_recipes sweep"
 
 
 @dataclass(frozen=True)
@@ -31,17 +29,23 @@ class Figures:
     once; of SRAM it is the largest, as they run one after the other in the same memory. Peak DRAM is so at most that.
 
     Attributes:
-        cycles: of one inference, at `clock_mhz`.
-        milliseconds: of one inference, which is `cycles` at `clock_mhz`.
-        clock_mhz: the system configuration's clock.
-        npu_cycles: in which the NPU computes.
-        sram_access_cycles: in which SRAM is read or written; likewise the others. All of these overlap.
-        sram_kib: peak use of SRAM in KiB; likewise the others.
-        encoded_weight_bytes: the weights as Vela compressed them.
-        network_macs: multiply-accumulates of one inference.
+        cycles: NPU cycles of an inference (Vela's estimate).
+        milliseconds: time of an inference in ms, which is `cycles` at `clock_mhz`.
+        clock_mhz: clock of the system configuration, in MHz.
+        npu_cycles: cycles in which the NPU computes.
+        sram_access_cycles: cycles in which SRAM is read or written. All kinds of cycles overlap.
+        dram_access_cycles: cycles in which DRAM is read or written.
+        on_chip_flash_access_cycles: cycles in which on-chip flash is read.
+        off_chip_flash_access_cycles: cycles in which off-chip flash is read.
+        sram_kib: peak use of SRAM, in KiB.
+        dram_kib: peak use of DRAM, in KiB.
+        on_chip_flash_kib: use of on-chip flash, in KiB.
+        off_chip_flash_kib: use of off-chip flash, in KiB.
+        encoded_weight_bytes: bytes of the weights as Vela compressed them.
+        network_macs: multiply-accumulates of an inference.
         utilisation: share of the multiply-accumulates that the NPU could do in `cycles`, 0 to 1.
-        subgraphs: how many there are.
-        pte_bytes: size of the .pte.
+        subgraphs: number of delegated subgraphs.
+        pte_bytes: bytes of the .pte.
     """
 
     cycles: int
@@ -73,12 +77,15 @@ class Point:
     """A configuration, and what became of it.
 
     Attributes:
-        recipe: e.g. ``ETHOSU_U55_INT8``.
-        macs: the recipe's option; likewise the next three.
-        figures: None where it failed.
-        error: why it failed; None where it did not.
+        recipe: name of the recipe, e.g. ``ETHOSU_U55_INT8``.
+        macs: multiply-accumulates per cycle of the NPU.
+        system_config: name of the section of the vela.ini.
+        memory_mode: name of the section of the vela.ini.
+        optimise: goal of Vela, ``Size`` or ``Performance``.
+        figures: estimates; None where it failed.
+        error: reason why it failed; None where it did not.
         pareto: whether no other point of the sweep is faster with as little SRAM, or needs less SRAM as fast.
-        layers: of the compiled network, in Vela's order; of several subgraphs one after the other.
+        layers: layers of the compiled network, in Vela's order; of several subgraphs one after the other.
     """
 
     recipe: str
@@ -110,9 +117,9 @@ class Skipped:
     """Combinations that are not legal.
 
     Attributes:
-        recipe: whose.
-        reason: that of options or of Vela.
-        count: how many there are for this reason.
+        recipe: name of the recipe.
+        reason: words of the options or of Vela.
+        count: number of combinations that have this reason.
     """
 
     recipe: str
@@ -121,18 +128,23 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class SweepResult:
+class SweepResult(Result):
     """What a sweep found.
 
     Attributes:
-        points: in the order of recipes and options.
-        skipped: the combinations that were left out, by reason.
+        points: configurations in the order of recipes and options.
+        skipped: combinations that were left out, by reason.
         interrupted: whether Ctrl-C ended it before all points were done; `points` has those that were.
-        vela: Vela's version.
-        graphs: by lowering, a digest of the TOSA graphs that Vela was given.
-        settings: what was the same for all points.
-        programs: to make the program of a point with; empty for a result that was read from a file.
+        vela: version of Vela.
+        graphs: digest of the TOSA graphs that Vela was given, by lowering.
+        settings: settings that were the same for all points.
+        programs: functions that make the program of a point, by recipe; empty for a result that was read from a file.
     """
+
+    kind: ClassVar[str] = "arm_recipes sweep"
+    schema_version: ClassVar[int] = 1
+    left_out: ClassVar[frozenset[str]] = frozenset({"programs"})
+    derived_types: ClassVar[Mapping[str, Any]] = {"estimated_by": str, "layer_columns": tuple[str, ...]}
 
     points: tuple[Point, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -201,78 +213,58 @@ class SweepResult:
         made: RetargetedProgram = self.programs[point.recipe](point.options)
         return made
 
+    def derived(self) -> Mapping[str, Any]:
+        return {"estimated_by": "Vela; nothing was measured on hardware", "layer_columns": _LAYER_COLUMNS}
+
+    def document(self) -> Document:
+        return document(self)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": KIND,
-            "estimated_by": "Vela; nothing was measured on hardware",
-            "vela": self.vela,
-            "graphs": dict(self.graphs),
-            "settings": dict(self.settings),
-            "interrupted": self.interrupted,
-            "skipped": [dataclasses.asdict(each) for each in self.skipped],
-            "layer_columns": _LAYER_COLUMNS,
-            "points": [
-                {**dataclasses.asdict(each), "layers": [list(dataclasses.astuple(layer)) for layer in each.layers]}
-                for each in self.points
-            ],
-        }
+        """Plain data for JSON. Layers, of which there are many, are rows of `layer_columns`."""
+        content = super().to_dict()
+        for point in content["points"]:
+            point["layers"] = [list(layer.values()) for layer in point["layers"]]
+        return content
 
     def to_json(self) -> str:
-        """JSON with a line per point, of which there may be many. Layers are rows of `layer_columns`."""
+        """JSON with a line per point, of which there may be many."""
         content = self.to_dict()
         points = content.pop("points")
-        lines = ",\n".join(json.dumps(point, separators=(",", ":")) for point in points)
+        lines = ",\n".join(json.dumps(point, separators=(",", ":"), allow_nan=False) for point in points)
         return f'{json.dumps(content, indent=2)[:-2]},\n  "points": [\n{lines}\n]}}'
 
-    def to_html(self, title: str = "Sweep") -> str:
-        """A page with a plot, a table and the layers of each point, in one file that needs no network."""
-        from arm_recipes.documents import sweep_page
-
-        return sweep_page(self.to_dict(), title)
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SweepResult:
+        """Make it of what `to_dict` gave. Raises as `Result.from_dict` does."""
+        if isinstance(content, Mapping) and content.get("layer_columns") == _LAYER_COLUMNS:
+            content = {**content, "points": [_with_named_layers(point) for point in content.get("points", ())]}
+        return super().from_dict(content)
 
     @classmethod
-    def from_json(cls, text: str) -> SweepResult:
-        """Read what `to_json` gave.
+    def schema(cls) -> dict[str, Any]:
+        schema = super().schema()
+        layer = schema["$defs"]["Layer"]
+        columns = [layer["properties"][name] for name in _LAYER_COLUMNS]
+        schema["$defs"]["Layer"] = {
+            "title": "Layer",
+            "description": "the values of layer_columns",
+            "type": "array",
+            "prefixItems": columns,
+            "items": False,
+            "minItems": len(columns),
+        }
+        schema["$defs"][cls.__name__]["properties"]["layer_columns"] = {"const": _LAYER_COLUMNS}
+        return schema
 
-        Raises:
-            ArmRecipeError: it is not that.
-        """
-        try:
-            content = json.loads(text)
-            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ArmRecipeError(
-                    f"a sweep's results of schema_version {content['schema_version']}, but this version of arm_recipes "
-                    f"reads {SCHEMA_VERSION}. Sweep anew, into another file."
-                )
-            return cls(
-                points=tuple(
-                    Point(
-                        **{
-                            **each,
-                            "figures": Figures(**each["figures"]) if each["figures"] else None,
-                            "layers": tuple(Layer(*layer) for layer in each["layers"]),
-                        }
-                    )
-                    for each in content["points"]
-                ),
-                skipped=tuple(Skipped(**each) for each in content["skipped"]),
-                interrupted=content["interrupted"],
-                vela=content["vela"],
-                graphs=content["graphs"],
-                settings=content["settings"],
-            )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ArmRecipeError(f"not the results of a sweep ({error}). Give a file that sweep wrote.") from error
-
-    def to_csv(self) -> str:
-        """A line per point, with a header. Figures of failed points are empty."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, _columns(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows())
-        return text.getvalue()
+    def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+        """The points. Figures of failed ones are empty."""
+        before = [field.name for field in dataclasses.fields(Point) if field.name not in ("figures", "error", "layers")]
+        columns = [*before, *(field.name for field in dataclasses.fields(Figures)), "error"]
+        return columns, [
+            {name: getattr(point, name) for name in (*before, "error")}
+            | (dataclasses.asdict(point.figures) if point.figures else {})
+            for point in self.points
+        ]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A pandas DataFrame with a row per point.
@@ -287,19 +279,8 @@ class SweepResult:
                 f"to_dataframe needs pandas, which can't be imported here ({error}). "
                 "Install it with: pip install pandas"
             ) from error
-        return pandas.DataFrame(self._rows(), columns=_columns())
-
-    def _rows(self) -> list[dict[str, Any]]:
-        rows = []
-        for point in self.points:
-            row = {name: value for name, value in dataclasses.asdict(point).items() if name in _columns()}
-            rows.append(row | (dataclasses.asdict(point.figures) if point.figures else {}))
-        return rows
-
-
-def _columns() -> list[str]:
-    before = [field.name for field in dataclasses.fields(Point) if field.name not in ("figures", "error", "layers")]
-    return [*before, *(field.name for field in dataclasses.fields(Figures)), "error"]
+        columns, rows = self.rows()
+        return pandas.DataFrame(rows, columns=columns)
 
 
 def _by_latency(point: Point) -> tuple[float, ...]:
@@ -313,6 +294,14 @@ def _by_sram(point: Point) -> tuple[float, ...]:
 
 
 _LAYER_COLUMNS = [field.name for field in dataclasses.fields(Layer)]
+
+
+def _with_named_layers(point: Any) -> Any:
+    """A point as `to_dict` gives it, its layers with the names of their values again."""
+    if not isinstance(point, Mapping) or not isinstance(point.get("layers"), list):
+        return point
+    layers = [dict(zip(_LAYER_COLUMNS, row)) if isinstance(row, list) else row for row in point["layers"]]
+    return {**point, "layers": layers}
 
 
 def figures_of(summaries: Sequence[Mapping[str, str]], macs: int, pte_bytes: int) -> Figures:

@@ -18,6 +18,7 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from arm_recipes.errors import LoweringError
 from arm_recipes.tools.vela import printed_to_log
 from arm_recipes.tools.vela.compiler import WITH_LAYERS, Compiled, VelaFailure, compile_graph
+from arm_recipes.tools.vela.estimates import Origin
 
 from . import tosa_graphs
 from .compile_specs import parse_compile_spec, vela_flags
@@ -50,7 +51,7 @@ class Recompiled:
         return self._with_origins if self.module.backend_id == "EthosUBackend" else self._run_again[0]
 
     @cached_property
-    def origins(self) -> dict[str, tosa_graphs.Origin]:
+    def origins(self) -> dict[str, Origin]:
         """Where the operators of the graph come from, by the name of the tensor that they make."""
         return tosa_graphs.origins(self._with_origins)
 

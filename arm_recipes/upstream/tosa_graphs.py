@@ -12,25 +12,12 @@ import flatbuffers.number_types
 from tosa.Op import Op
 from tosa.TosaGraph import TosaGraph
 
+from arm_recipes.tools.vela.estimates import Origin
+
 from .graphs import stack_path
 
 # Operators whose results are their inputs, moved or scaled.
 _MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY})
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an operator of a TOSA graph comes from.
-
-    Attributes:
-        module: submodule of the user's model, e.g. ``features.3.conv``; empty where it is not known.
-        operator: operator of the captured model, e.g. ``aten.conv2d``; empty where it is not known.
-        nodes: names of the nodes that it was made from, graph by graph, back to the captured model's.
-    """
-
-    module: str
-    operator: str
-    nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

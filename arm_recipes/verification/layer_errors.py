@@ -20,43 +20,13 @@ from arm_recipes.simulators.base import Traced
 from arm_recipes.upstream.graphs import operator_name, origin_of, where
 
 from .metrics import Moments, sqnr_db
+from .result import LayerError
 
 # Simulated integers further than this from the quantized module's are not a matter of rounding, which adds up from
 # layer to layer; 16-bit steps are finer.
 STEPS = {"int8": 2, "int16": 16}
 # And so are float values that differ by more than this.
 SQNR_DB = 60.0
-
-
-@dataclass(frozen=True)
-class LayerError:
-    """The error of one layer, over all samples.
-
-    Attributes:
-        layer: the operator and the module of the model that it came from, e.g. ``aten.conv2d of stem.0``.
-        quantized_sqnr_db: SQNR in dB of the quantized module's value against the float model's; None where there is no
-            such twin.
-        simulated_sqnr_db: SQNR in dB of the simulated value against the float model's; None where the layer has no
-            value of its own in the lowered program, or the float model.
-        lost_db: dB by which that SQNR is lower than the layer's worst input's; None where either is not known.
-        elements: number of elements compared with the quantized module's (or the exported program's); 0 where none
-            were.
-        different: number of those that differ, in integers where the layer is quantized.
-        largest: largest difference, in steps of the integers where the layer is quantized.
-        diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
-            than 60 dB.
-        fused: the layers before it that have no value of their own, as the lowering fused them into this one.
-    """
-
-    layer: str
-    quantized_sqnr_db: float | None
-    simulated_sqnr_db: float | None
-    lost_db: float | None
-    elements: int
-    different: int
-    largest: float
-    diverges: bool
-    fused: tuple[str, ...] = ()
 
 
 @dataclass

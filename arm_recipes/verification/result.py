@@ -1,27 +1,20 @@
-"""What `verify` says: a frozen report, as an object, as JSON and as a table."""
+"""What `verify` says: a frozen report, as an object, as JSON, as text and as a page. No torch here."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from rich.console import Console
-from rich.table import Table
-
+from arm_recipes.documents.blocks import Document
+from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
-from arm_recipes.simulators.base import Delegate
+from arm_recipes.simulators.base import SimulatedDelegate
 
-from .layer_errors import LayerError
-
-SCHEMA_VERSION = 1
+from .document import document
 
 _WORST_LAYERS = 5
-_ALWAYS_ON = ("same_graph", "same_function")
 
 
 @dataclass(frozen=True)
@@ -29,12 +22,13 @@ class Comparison:
     """How far one stage's output is from another's, over all samples.
 
     Attributes:
-        reference: a stage.
-        candidate: a later one.
+        reference: name of a stage, e.g. ``float``.
+        candidate: name of a later stage, e.g. ``simulated``.
         output: index of the output.
-        metrics: figures by the names of `metrics.METRICS`.
+        metrics: figures by name: ``sqnr_db`` in dB, ``cosine``, and ``max_abs``, ``mean_abs`` and ``rmse`` in the
+            output's own unit.
         worst_sample: index of the sample whose SQNR is the lowest.
-        worst_sqnr_db: that SQNR.
+        worst_sqnr_db: SQNR of that sample, in dB.
     """
 
     reference: str
@@ -51,9 +45,9 @@ class IntegerMatch:
 
     Attributes:
         output: index of the output.
-        elements: how many integers were compared, over all samples.
-        different: how many are not equal.
-        largest: the largest difference, in steps.
+        elements: number of integers that were compared, over all samples.
+        different: number of those that are not equal.
+        largest: largest difference, in steps of the quantization.
     """
 
     output: int
@@ -72,35 +66,73 @@ class Accuracy:
 
     Attributes:
         labelled: number of samples with a label.
-        figures: stage -> name -> mean over those samples; top1 and top5 are shares between 0 and 1.
+        figures: by stage and name, the mean over those samples; ``top1`` and ``top5`` are shares between 0 and 1.
     """
 
     labelled: int
     figures: Mapping[str, Mapping[str, float]]
 
 
+@dataclass(frozen=True)
+class LayerError:
+    """The error of one layer, over all samples.
+
+    Attributes:
+        layer: operator and the module of the model that it came from, e.g. ``aten.conv2d of stem.0``.
+        quantized_sqnr_db: SQNR in dB of the quantized module's value against the float model's; None where there is no
+            such twin.
+        simulated_sqnr_db: SQNR in dB of the simulated value against the float model's; None where the layer has no
+            value of its own in the lowered program, or the float model.
+        lost_db: dB by which that SQNR is lower than the layer's worst input's; None where either is not known.
+        elements: number of values compared with the quantized module's (or the exported program's); 0 where none were.
+        different: number of them that differ, in integers where the layer is quantized.
+        largest: largest difference, in steps of the integers where the layer is quantized.
+        diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
+            than 60 dB.
+        fused: layers before it that have no value of their own, as the lowering fused them into this one.
+    """
+
+    layer: str
+    quantized_sqnr_db: float | None
+    simulated_sqnr_db: float | None
+    lost_db: float | None
+    elements: int
+    different: int
+    largest: float
+    diverges: bool
+    fused: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(Result):
     """How far a lowered program, simulated, is from its model. ``print(report)`` shows it as tables.
 
     Attributes:
         recipe: name of the recipe.
-        target: name of its target.
-        method: of the program.
-        simulator: that the program ran on.
-        proves: what an agreement proves, and what not.
-        notes: what there is to know besides.
-        source: where the samples came from.
-        samples: how many.
-        stages: the names of the stages that were compared.
-        comparisons: of each pair of stages and each output.
-        accuracy: of each stage; None without labels.
-        integers: of each quantized output; empty for float programs.
-        delegates: the delegated subgraphs.
-        layers: the layers in the model's order; empty unless per_layer was asked for.
-        gates: the conditions that were asked for; that what was simulated is what was compiled; and that it is no
+        target: name of the recipe's target.
+        method: name of the method of the program.
+        simulator: simulator that the program ran on.
+        proves: words that end "Agreement proves", and say what it does not.
+        notes: sentences on what there is to know besides.
+        source: origin of the samples.
+        samples: number of samples.
+        stages: names of the stages that were compared.
+        comparisons: figures of each pair of stages and each output.
+        accuracy: accuracy of each stage; None without labels.
+        integers: agreement of each quantized output; empty for float programs.
+        delegates: delegated subgraphs.
+        layers: layers in the model's order; empty unless per_layer was asked for.
+        gates: conditions that were asked for; that what was simulated is what was compiled; and that it is no
             further from the quantized module than rounding, or the quantization's own error, explains.
     """
+
+    kind: ClassVar[str] = "arm_recipes verify"
+    schema_version: ClassVar[int] = 1
+    derived_types: ClassVar[Mapping[str, Any]] = {
+        "failed_gates": tuple[str, ...],
+        "worst_layers": tuple[str, ...],
+        "first_divergence": str | None,
+    }
 
     recipe: str
     target: str
@@ -114,7 +146,7 @@ class VerifyReport:
     comparisons: tuple[Comparison, ...]
     accuracy: Accuracy | None
     integers: tuple[IntegerMatch, ...]
-    delegates: tuple[Delegate, ...]
+    delegates: tuple[SimulatedDelegate, ...]
     layers: tuple[LayerError, ...]
     gates: tuple[Gate, ...]
 
@@ -144,120 +176,26 @@ class VerifyReport:
                 return one
         raise KeyError((reference, candidate, output))
 
-    def to_json(self, indent: int | None = 2) -> str:
-        """As JSON. Figures that are infinite or not a number are the texts ``inf``, ``-inf`` and ``nan``."""
-        content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        content["failed_gates"] = [gate.name for gate in self.failed_gates]
-        content["worst_layers"] = [layer.layer for layer in self.worst_layers]
+    def derived(self) -> Mapping[str, Any]:
         first = self.first_divergence
-        content["first_divergence"] = None if first is None else first.layer
-        return json.dumps(_jsonable(content), indent=indent, allow_nan=False)
+        return {
+            "failed_gates": [gate.name for gate in self.failed_gates],
+            "worst_layers": [layer.layer for layer in self.worst_layers],
+            "first_divergence": None if first is None else first.layer,
+        }
 
-    def text(self, width: int = 110) -> str:
-        """As tables, of `width` columns at most."""
-        console = Console(file=io.StringIO(), width=width, color_system=None)
+    def document(self) -> Document:
+        return document(self)
 
-        def say(text: str) -> None:
-            console.print(text, markup=False, highlight=False)
-
-        def show(table: Table) -> None:
-            say("")
-            console.print(table)
-            say("")
-
-        samples = "1 sample" if self.samples == 1 else f"{self.samples:,} samples"
-        say(f"{self.recipe}, method {self.method}, {samples} of {self.source}")
-        say(f"Simulated on {self.simulator}.")
-        say(f"Agreement proves {self.proves}.")
-        for note in self.notes:
-            say(note)
-        show(_comparison_table(self))
-        if self.accuracy is not None:
-            console.print(_accuracy_table(self.accuracy))
-            say("")
-        for match in self.integers:
-            verdict = "equal" if match.exact else f"{match.different:,} differ, by up to {match.largest}"
-            say(f"Integers of output {match.output}, quantized and simulated: of {match.elements:,}, {verdict}.")
-        for delegate in self.delegates:
-            same = "gives its own bytes" if delegate.reproduced else "does NOT give its bytes: it was changed"
-            say(f"{delegate.name} ({delegate.backend}, {delegate.bytes:,} bytes): compiled again, it {same}.")
+    def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+        """The layers where they were traced, else the comparisons."""
         if self.layers:
-            show(_layer_table(self.layers))
-            if self.worst_layers:
-                say("Most is lost in: " + "; ".join(f"{one.layer} ({one.lost_db:.1f} dB)" for one in self.worst_layers))
-            first = self.first_divergence
-            if first is not None:
-                fused = f", or what was fused into it ({', '.join(first.fused)})" if first.fused else ""
-                say(f"First layer that is off by more than rounding: {first.layer}{fused}.")
-        for gate in self.gates:
-            if gate.name not in _ALWAYS_ON or not gate.passed:
-                say(f"Gate {gate}.")
-        written = console.file
-        assert isinstance(written, io.StringIO)
-        return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
-
-    def __str__(self) -> str:
-        return self.text()
-
-
-def _table(words: str, *figures: str) -> Table:
-    """A table whose first column is broken where there is no room, and whose figures are not."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(words, overflow="fold")
-    for name in figures:
-        # A heading of two words may take two lines.
-        table.add_column(name.replace(" ", "\n", 1), justify="right", vertical="bottom", no_wrap=True)
-    return table
-
-
-def _comparison_table(report: VerifyReport) -> Table:
-    table = _table("stages", "output", *_TITLES.values(), "worst sample")
-    for one in report.comparisons:
-        figures = [_figure(name, one.metrics[name]) for name in _TITLES]
-        worst = _figure("sqnr_db", one.worst_sqnr_db)
-        unit = " dB" if math.isfinite(one.worst_sqnr_db) else ""
-        table.add_row(
-            f"{one.reference} / {one.candidate}", str(one.output), *figures, f"{one.worst_sample} ({worst}{unit})"
-        )
-    return table
-
-
-_TITLES = {"sqnr_db": "SQNR dB", "cosine": "cosine", "max_abs": "max abs", "mean_abs": "mean abs", "rmse": "RMS"}
-
-
-def _accuracy_table(accuracy: Accuracy) -> Table:
-    names = list(next(iter(accuracy.figures.values())))
-    table = _table(f"{accuracy.labelled} labelled", *accuracy.figures)
-    for name in names:
-        shares = (figures[name] for figures in accuracy.figures.values())
-        table.add_row(name, *(f"{share:.2%}" if name in ("top1", "top5") else f"{share:.6g}" for share in shares))
-    return table
-
-
-def _layer_table(layers: tuple[LayerError, ...]) -> Table:
-    table = _table("layer", "quantized SQNR dB", "simulated SQNR dB", "lost dB", "differ", "by up to")
-    for one in layers:
-        different = f"{one.different:,} of {one.elements:,}" if one.elements else "fused"
-        largest = f"{one.largest:.3g}{' !' if one.diverges else ''}" if one.elements else ""
-        figures = [
-            "" if figure is None else _figure("sqnr_db", figure)
-            for figure in (one.quantized_sqnr_db, one.simulated_sqnr_db, one.lost_db)
+            columns = [field.name for field in dataclasses.fields(LayerError)]
+            return columns, [{**dataclasses.asdict(layer), "fused": ", ".join(layer.fused)} for layer in self.layers]
+        metrics = list(dict.fromkeys(name for comparison in self.comparisons for name in comparison.metrics))
+        columns = ["reference", "candidate", "output", *metrics, "worst_sample", "worst_sqnr_db"]
+        return columns, [
+            {name: value for name, value in dataclasses.asdict(comparison).items() if name != "metrics"}
+            | dict(comparison.metrics)
+            for comparison in self.comparisons
         ]
-        table.add_row(one.layer, *figures, different, largest)
-    return table
-
-
-def _figure(name: str, value: float) -> str:
-    if not math.isfinite(value):
-        return "exact" if value == math.inf and name == "sqnr_db" else str(value)
-    return f"{value:.1f}" if name == "sqnr_db" else f"{value:.6f}" if name == "cosine" else f"{value:.3g}"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: _jsonable(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(one) for one in value]
-    return value

@@ -13,7 +13,7 @@ from torch import Tensor
 from arm_recipes.errors import CalibrationError, SimulationError
 from arm_recipes.gates import Gate
 from arm_recipes.lowering.integer_io import QuantizedTensor
-from arm_recipes.simulators.base import Delegate
+from arm_recipes.simulators.base import SimulatedDelegate
 
 from .layer_errors import STEPS
 from .metrics import CLASSIFICATION, METRICS, Metric, Moments, Outputs, sqnr_db
@@ -168,7 +168,7 @@ def gates_of(
     comparisons: Sequence[Comparison],
     accuracy: Accuracy | None,
     nearness: Mapping[int, tuple[float, int]],
-    delegates: Sequence[Delegate],
+    delegates: Sequence[SimulatedDelegate],
     min_sqnr: float | None,
     max_accuracy_drop: float | None,
 ) -> Iterator[Gate]:

@@ -7,7 +7,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -42,6 +42,9 @@ class _Sample(Result):
 
     def derived(self) -> Mapping[str, Any]:
         return {"parts_in_all": len(self.parts)}
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+        return ["name", "share"], [dataclasses.asdict(part) for part in self.parts]
 
     def document(self) -> Document:
         rows = [(part.name, str(part.share)) for part in self.parts]
@@ -128,7 +131,16 @@ def test_it_shows_itself_in_every_form() -> None:
         ".json": _SAMPLE.to_json(),
         ".txt": _SAMPLE.text(),
         ".md": _SAMPLE.to_markdown(),
+        ".csv": "name,share\na,-inf\nb,\n<c>,0.5\n",
     }
+
+
+def test_what_has_no_rows_is_no_csv() -> None:
+    class _Single(_Sample):
+        rows = Result.rows
+
+    with pytest.raises(ArmRecipeError, match=r"'arm_recipes sample', which has no rows for a .csv. Allowed: .html"):
+        _Single("one", 3, 0.0, (), {}, {}).to_csv()
 
 
 @pytest.mark.parametrize(("more", "loaded"), [("", []), ("import rich.console, torch", ["rich.console", "torch"])])

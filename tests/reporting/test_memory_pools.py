@@ -34,7 +34,8 @@ from executorch.exir.schema import (
 from torch import nn
 
 from arm_recipes import ArmRecipeType, export
-from arm_recipes.reporting.memory_pools import ILP32, LP64, Pools, Sizes, pools, pools_for
+from arm_recipes.reporting.memory_pools import ILP32, LP64, Sizes, pools, pools_for
+from arm_recipes.reporting.result import Pools
 from tests import models
 from tests.exports import exported
 

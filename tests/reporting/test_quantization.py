@@ -28,7 +28,7 @@ from torchao.quantization.pt2e.quantizer import (
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from arm_recipes import ArmRecipeError, ArmRecipeType, quantization_report
-from arm_recipes.lowering.quantization_record import MethodQuantization, Spec
+from arm_recipes.lowering.records import MethodQuantization, Spec
 from tests import models
 
 _BASE = QuantizationSpec(

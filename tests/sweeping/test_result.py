@@ -108,11 +108,12 @@ def test_json_and_back() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not the results of a sweep (Expecting value"),
-        ("[]", "not the results of a sweep"),
-        ("{}", "not the results of a sweep ('kind')"),
-        (_RESULT.to_json().replace('"schema_version": 1', '"schema_version": 9'), "of schema_version 9"),
-        (_RESULT.to_json().replace('"macs"', '"mac"'), "not the results of a sweep"),
+        ("", "This is no JSON"),
+        ("[]", "This is list. Allowed: 'arm_recipes sweep'"),
+        ("{}", "of kind None"),
+        (_RESULT.to_json().replace('"schema_version": 1', '"schema_version": 9'), "and schema version 9. Allowed:"),
+        (_RESULT.to_json().replace('"macs":128', '"mac":128'), "missing required field `macs` - at `$.points[0]`"),
+        (_RESULT.to_json().replace("[0,", "["), "Expected `int`, got `str` - at `$.points[0].layers[0].subgraph`"),
     ],
 )
 def test_json_that_is_none_of_it(text: str, message: str) -> None:

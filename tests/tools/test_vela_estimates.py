@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from arm_recipes.errors import ToolError
 from arm_recipes.tools.vela.estimates import (
     Estimate,
     Layer,
+    Origin,
     estimate_of,
     layers_of,
     printed_summaries,
@@ -27,8 +27,8 @@ def _row(name: str, kind: str, *figures: float, used: float = 0.0, original: str
 
 
 _ORIGINS = {
-    "conv_1": SimpleNamespace(module="stem.0", operator="aten.conv2d"),
-    "sum": SimpleNamespace(module="", operator="aten.mean.dim"),
+    "conv_1": Origin("stem.0", "aten.conv2d", ("conv",)),
+    "sum": Origin("", "aten.mean.dim", ("mean",)),
 }
 
 

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from arm_recipes.errors import ToolError
 
@@ -182,13 +181,19 @@ def _is_figure(text: str) -> bool:
         return False
 
 
-class Origin(Protocol):
-    """Where an operator comes from, as `upstream.delegates.Origin` says it."""
+@dataclass(frozen=True)
+class Origin:
+    """Where an operator of a TOSA graph comes from.
 
-    @property
-    def module(self) -> str: ...
-    @property
-    def operator(self) -> str: ...
+    Attributes:
+        module: the submodule of the user's model, e.g. ``features.3.conv``; empty where it is not known.
+        operator: the operator of the captured model, e.g. ``aten.conv2d``; empty where it is not known.
+        nodes: names of the nodes that it was made from, graph by graph, back to the captured model's.
+    """
+
+    module: str
+    operator: str
+    nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

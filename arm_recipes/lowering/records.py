@@ -1,0 +1,107 @@
+"""What lowering leaves behind for reports, as plain data. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CalibrationSummary:
+    """What one method of a quantized program was calibrated on.
+
+    Attributes:
+        source: origin of the samples.
+        samples: number of samples.
+        digest: SHA-256 over dtype, shape and bytes of every input, in order.
+    """
+
+    source: str
+    samples: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a value is quantized.
+
+    Attributes:
+        name: name by which nodes refer to it, e.g. ``Q1``.
+        kind: class of upstream's spec, or ``converted`` where it was read off quantize and dequantize operators.
+        attributes: values of all of the spec's own attributes, by name, as plain data.
+        text: words for the same.
+    """
+
+    name: str
+    kind: str
+    attributes: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
+class QuantizedInput:
+    """One input of a node.
+
+    Attributes:
+        node: name of the node that it comes from.
+        argument: name of the operator's argument, e.g. ``weight``.
+        parameter: whether it is the model's own, and no activation.
+        spec: name of the spec; None where it stays float.
+    """
+
+    node: str
+    argument: str
+    parameter: bool
+    spec: str | None
+
+
+@dataclass(frozen=True)
+class QuantizedNode:
+    """A node whose inputs or output are quantized.
+
+    Attributes:
+        name: name in the graph.
+        operator: name of the operator, e.g. ``aten.conv2d``, or ``placeholder``.
+        module: submodule of the user's model that it comes from; empty where it is not known.
+        inputs: inputs that are tensors.
+        output: name of the output's spec; None where it is not quantized by itself.
+    """
+
+    name: str
+    operator: str
+    module: str
+    inputs: tuple[QuantizedInput, ...]
+    output: str | None
+
+
+@dataclass(frozen=True)
+class RefusedPattern:
+    """Nodes that a quantizer could have quantized together and did not.
+
+    Attributes:
+        nodes: names of the nodes.
+        reason: the quantizer's reason.
+    """
+
+    nodes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class MethodQuantization:
+    """The quantization of one method.
+
+    Attributes:
+        specs: all specs that differ.
+        patterns: names of the nodes that are quantized together; empty where that is not known any more.
+        nodes: quantized nodes in the graph's order.
+        refused: patterns that a quantizer refused.
+        not_quantized: names of operators of which nothing is quantized, by the name of the node.
+    """
+
+    specs: tuple[Spec, ...]
+    patterns: tuple[tuple[str, ...], ...]
+    nodes: tuple[QuantizedNode, ...]
+    refused: tuple[RefusedPattern, ...]
+    not_quantized: Mapping[str, str]
