@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _LONGEST_LAYERS = 12  # in the text forms
 _PLACES = 5  # that a piece of advice names in the text forms
-_SHARES = 8  # parts of the model that the share of cycles tells apart
 
 
 def document(report: ExportReport) -> Document:
@@ -190,10 +189,8 @@ def _layers(layers: Sequence[Layer]) -> Iterator[Block]:
     cycles: Counter[str] = Counter()
     for layer in layers:
         cycles[layer.where] += layer.cycles
-    shares = cycles.most_common(_SHARES)
-    rest = cycles.total() - sum(size for _, size in shares)
-    yield Stack("Cycles by part of the model", (*shares, *([("all others", rest)] if rest else [])))
-    in_use = tuple((f"{number} {layer.where}", layer.staging_bytes) for number, layer in enumerate(layers, 1))
+    yield Stack("Cycles by part of the model", tuple(cycles.most_common()))
+    in_use = tuple((layer.where, layer.staging_bytes) for layer in layers)
     yield Steps("Memory in use while each layer runs, bytes", "layers, in Vela's order", in_use, "bytes")
     note = (
         "Layers overlap, so that their cycles need not add up to the total. What bounds a layer is what takes the most "

@@ -38,7 +38,8 @@ def document(result: SweepResult) -> Document:
         OnlyPage((Paragraph(f"{_NOTE} Vela {result.vela}.", "note"),)),
     ]
     if result.done:
-        blocks += [OnlyPage((_scatter(result.done), _table(result.done))), OnlyText(tuple(front(result)))]
+        fastest = sorted(result.done, key=lambda point: _figures(point).milliseconds)
+        blocks += [OnlyPage((_scatter(fastest), _table(fastest))), OnlyText(tuple(front(result)))]
     failed = Counter(f"{point.recipe}: {point.error}" for point in result.failed)
     skipped = tuple(f"{each.count} {each.reason}" for each in result.skipped)
     blocks += [

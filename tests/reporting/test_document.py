@@ -91,7 +91,7 @@ def test_its_pictures_and_tables() -> None:
         (("stem.0", 300), ("aten.add.Tensor", 100)),
     ]
     (steps,) = [block for block in shown if isinstance(block, Steps)]
-    assert steps.steps == (("1 stem.0", 640), ("2 aten.add.Tensor", 320))
+    assert steps.steps == (("stem.0", 640), ("aten.add.Tensor", 320))
     titles = [block.title for block in shown if isinstance(block, Table) and block.title]
     assert titles == [
         "2 layers, in Vela's order",
