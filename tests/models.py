@@ -114,7 +114,7 @@ def estimate_batch_norm(model: nn.Module, *inputs: Tensor) -> None:
         norm.train()
     with torch.no_grad():
         model(*inputs)
-    for norm, momentum in zip(norms, momenta):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
 

@@ -245,7 +245,7 @@ def mobilenet_v1_025() -> Example:
     strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
     def make() -> nn.Module:
-        blocks = [_separable(*shape) for shape in zip(widths, widths[1:], strides)]
+        blocks = [_separable(*shape) for shape in zip(widths, widths[1:], strides, strict=False)]
         return _Classifier(nn.Sequential(_conv(3, 8, 3, 2), *blocks), 256, 2)
 
     return seeded(make, (1, 3, 96, 96))

@@ -13,20 +13,18 @@ from typing import Any
 
 import torch
 from executorch.backends.cortex_m.passes.passes_utils import is_channels_last
-from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import Argument
-from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
 from arm_recipes.errors import LoweringError, ModelError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import calls, where
+from arm_recipes.upstream.graphs import calls, kernel_name, where
+from arm_recipes.upstream.private import FakeTensor, FakeTensorMode, tree_map_only
 
 from .checks import dynamic_dimensions, refuse_dynamic
 
@@ -47,7 +45,7 @@ def in_layout(inputs: Any, io_layout: str) -> Any:
     """Return `inputs`, a tree, with its rank-4 tensors in `io_layout`; those that are not are copied."""
     # A tensor with one channel counts as both, with the strides of one. Unlike .contiguous(), .to() sets them.
     memory_format = MEMORY_FORMATS[io_layout]
-    return pytree.tree_map_only(Tensor, lambda x: x.to(memory_format=memory_format) if x.dim() == 4 else x, inputs)
+    return tree_map_only(Tensor, lambda x: x.to(memory_format=memory_format) if x.dim() == 4 else x, inputs)
 
 
 def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule]:
@@ -165,10 +163,10 @@ class KernelCheck:
     def __call__(self, edge_program_manager: EdgeProgramManager) -> list[PassType]:
         for method in sorted(edge_program_manager.methods):
             for node in calls(edge_program_manager.exported_program(method).graph_module):
-                operator = node.target._op if isinstance(node.target, EdgeOpOverload) else None
-                if operator is None or operator.namespace != "cortex_m":
+                namespace, name = kernel_name(node.target)
+                if namespace != "cortex_m":
                     continue
-                if _NHWC_KERNELS.fullmatch(operator._opname) and not _reads_channels_last(node):
+                if _NHWC_KERNELS.fullmatch(name) and not _reads_channels_last(node):
                     raise LoweringError(
                         f"{self._recipe.name}: in method {method!r}, {where(node)} would read a tensor that is not "
                         "channels_last, for which its kernel on the device is not made. In the model's code, let "

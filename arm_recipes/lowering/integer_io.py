@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from executorch.exir.dialects._ops import ops as exir_ops
 from executorch.exir.pass_manager import PassType
 from executorch.exir.passes.quantize_io_pass import get_config_method_name, quantize_input, quantize_output
 from executorch.exir.program import EdgeProgramManager
@@ -20,11 +19,12 @@ from torch.fx.passes.infra.pass_base import PassResult
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.upstream.constant_methods import add_constant_methods, constant_methods
-from arm_recipes.upstream.graphs import operator_name
+from arm_recipes.upstream.graphs import kernel_name, operator_name
+from arm_recipes.upstream.private import edge_operators
 
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
-_QUANTIZE = exir_ops.edge.quantized_decomposed.quantize_per_tensor.default
-_DEQUANTIZE = exir_ops.edge.quantized_decomposed.dequantize_per_tensor.default
+_QUANTIZE = edge_operators.quantized_decomposed.quantize_per_tensor.default
+_DEQUANTIZE = edge_operators.quantized_decomposed.dequantize_per_tensor.default
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class _IntegerIO:
         if [(node.target, node.args[5:6]) for node in neighbours] == [(operator, (_DTYPES[self._io_dtype],))]:
             return
         names = ", ".join(map(operator_name, neighbours)) or "nothing"
-        wanted = f"{self._io_dtype} {operator.name().split('::')[1]}"
+        wanted = f"{self._io_dtype} {kernel_name(operator)[1]}"
         raise LoweringError(
             f"{self._recipe.name}: {what} of method {method!r} can't be {self._io_dtype}: it meets {names} and not one "
             f"{wanted}, so the model does not quantize it there. Leave io_dtype out, or let the model's first and last "

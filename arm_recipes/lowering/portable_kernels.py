@@ -13,8 +13,6 @@ import torch
 from executorch.backends.arm.common.annotation_meta import ArmAnnotationInfo
 from executorch.backends.cortex_m.passes.passes_utils import is_channels_last
 from executorch.backends.cortex_m.quantizer.quantizer import CortexMQuantizer
-from executorch.backends.cortex_m.quantizer_reporter import QuantizerReport
-from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
 from torch import Tensor
@@ -23,7 +21,9 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import calls, where
+from arm_recipes.upstream.graphs import calls, kernel_name, where
+from arm_recipes.upstream.private import EdgeOpOverload
+from arm_recipes.upstream.quantizers import rejections
 
 # In node.meta["custom"], the one part of a node's meta that reaches the lowered program from the captured one.
 _VERDICT = "arm_recipes_verdict"
@@ -50,7 +50,7 @@ class QuantizerVerdicts(Quantizer):
         self._quantizer = quantizer
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        reasons = self._reasons()
+        reasons = rejections(self._quantizer)
         for node in calls(model):
             refusal = None if _quantized(node) else _refusal(node, reasons.get(node.name))
             verdict = {"where": where(node), "refusal": refusal}
@@ -59,21 +59,6 @@ class QuantizerVerdicts(Quantizer):
 
     def validate(self, model: GraphModule) -> None:
         """Nothing to validate: nothing was annotated."""
-
-    def _reasons(self) -> dict[str, str]:
-        """The quantizer's own reasons against nodes of the model it annotated last, by the nodes' names."""
-        reports: list[QuantizerReport] = [
-            part.reporter.quantizers[part]
-            for part in self._quantizer.quantizers
-            if getattr(part, "reporter", None) is not None
-        ]
-        return {
-            name: rejected.rejection_reason
-            for report in reports
-            for rejected in report.rejected_patterns
-            for name in rejected.node_names
-            if rejected.rejection_reason != QuantizerReport._PREVIOUS_ANNOTATION_REJECT_REASON
-        }
 
 
 class PortableCheck:
@@ -155,7 +140,7 @@ def _is_float_compute(node: Node) -> bool:
     value = _value(node)
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return False
-    return _COMPUTE.fullmatch(node.target._op._opname) is not None
+    return _COMPUTE.fullmatch(kernel_name(node.target)[1]) is not None
 
 
 def _wrong_layout(value: Any) -> bool:

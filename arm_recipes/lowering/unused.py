@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from executorch.exir.dialects._ops import ops as exir_ops
 from executorch.exir.pass_base import ExportedProgramPassBase, ExportedProgramPassResult
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind
 from torch.fx import Node
 
+from arm_recipes.upstream.private import CLONE_DIM_ORDER, edge_operators
 from arm_recipes.upstream.programs import rebuilt
 
 _CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
-_CLONES = (exir_ops.edge.aten.clone.default, exir_ops.edge.dim_order_ops._clone_dim_order.default)
+_CLONES = (edge_operators.aten.clone.default, CLONE_DIM_ORDER)
 
 
 class DropCopies(ExportedProgramPassBase):

@@ -96,7 +96,7 @@ def _of_methods(methods: Sequence[MethodReport]) -> Iterator[Advice]:
             continue
         needs = [call.input_bytes + call.output_bytes + call.scratch_bytes for call in method.calls]
         most = max(needs)
-        heavy = [call for call, needed in zip(method.calls, needs) if needed == most]
+        heavy = [call for call, needed in zip(method.calls, needs, strict=True) if needed == most]
         yield Advice(
             "peak_memory",
             f"Of the {sum(method.planned_bytes):,} bytes planned for activations, {most:,} are what one kernel "

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from executorch.devtools import BundledProgram
 from executorch.devtools.backend_debug import get_delegation_info
 from executorch.devtools.bundled_program.config import MethodTestCase, MethodTestSuite
@@ -23,6 +22,7 @@ from arm_recipes.files import replacing, write_whole
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from arm_recipes.upstream.delegates import ARM_BACKENDS, recompiled
 from arm_recipes.upstream.partitioner import Verdicts
+from arm_recipes.upstream.private import tree_leaves
 from arm_recipes.upstream.session import exported_programs, from_context, lowered_graphs, partition_verdicts
 
 
@@ -43,7 +43,7 @@ def write_bundle(session: ExportSession, path: Path) -> None:
         cases = []
         for sample in inputs[method]:
             with torch.no_grad():
-                outputs = pytree.tree_leaves(module(*sample))
+                outputs = tree_leaves(module(*sample))
             cases.append(
                 MethodTestCase(
                     inputs=_as_integers(io.inputs, list(sample)),

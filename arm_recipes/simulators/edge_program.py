@@ -17,6 +17,7 @@ from torch import Tensor
 
 from arm_recipes.errors import SimulationError
 from arm_recipes.simulators.worker.messages import Arrays
+from arm_recipes.upstream.graphs import operator_of
 
 Delegate = Callable[[str, Sequence[Tensor]], Sequence[Tensor]]
 
@@ -99,7 +100,7 @@ def run(
 ) -> list[Tensor]:
     """Run in eager mode, delegates by `delegate(name, inputs)`. `watch` collects what each step gives."""
     values: dict[str, Any] = {**program.tensors}
-    values |= {spec.name: _in_order(value, spec) for spec, value in zip(program.inputs, inputs)}
+    values |= {spec.name: _in_order(value, spec) for spec, value in zip(program.inputs, inputs, strict=True)}
     with torch.no_grad():
         for step in program.steps:
             arguments = [_actual(argument, values) for argument in step.arguments]
@@ -173,8 +174,7 @@ def _operator_name(target: Any) -> str:
     name = getattr(target, "__name__", "")
     if target is operator.getitem or name in ("executorch_call_delegate", "alloc"):
         return {"executorch_call_delegate": "delegate"}.get(name, name)
-    inner = getattr(target, "_op", None)
-    return str(inner if isinstance(inner, torch._ops.OpOverload) else target)
+    return str(operator_of(target) or target)
 
 
 def _operator(name: str) -> Callable[..., Any]:

@@ -77,7 +77,7 @@ class Fvp:
             (here / "program.pte").write_bytes(self._pte)
             # Short names, as the FVP cuts a long command line.
             line = "executor_runner -m program.pte -o out"
-            for index, (value, node) in enumerate(zip(inputs, self._inputs)):
+            for index, (value, node) in enumerate(zip(inputs, self._inputs, strict=True)):
                 physical(value, node.meta["val"].dim_order()).tofile(here / f"i{index}.bin")
                 line += f" -i i{index}.bin"
             self._call(here, line)

@@ -98,7 +98,7 @@ class TosaReference:
         placeholders = user_inputs(self._modules[name])
         inputs = {
             str(index): physical(value, declared_order(node.meta["val"]))
-            for index, (value, node) in enumerate(zip(given, placeholders))
+            for index, (value, node) in enumerate(zip(given, placeholders, strict=True))
         }
         _, outputs = process.call({"do": "run", "graph": key}, inputs, timeout=self._timeout)
         return [outputs[str(index)] for index in range(len(outputs))]
@@ -107,7 +107,8 @@ class TosaReference:
         """As the program declares them. TOSA knows no dimension order, so an NHWC tensor has NHWC's shape there."""
         nodes = self._modules[name].original_module.graph.output_node().args[0]
         outputs = []
-        for node, array in zip(nodes, arrays):
+        # With all tensors as outputs, the graph's own come first.
+        for node, array in zip(nodes, arrays, strict=False):
             declared = node.meta["val"]
             order = declared_order(declared)
             outputs.append(logical(array.reshape([declared.shape[dimension] for dimension in order]), order))

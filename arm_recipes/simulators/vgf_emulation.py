@@ -55,7 +55,7 @@ class VgfEmulation(TosaReference):
 
     def _delegate(self, name: str, given: Sequence[Tensor]) -> list[Tensor]:
         nodes = user_inputs(self._modules[name])
-        inputs = [physical(value, declared_order(node.meta["val"])) for value, node in zip(given, nodes)]
+        inputs = [physical(value, declared_order(node.meta["val"])) for value, node in zip(given, nodes, strict=True)]
         return self._outputs(name, self._run(name, inputs))
 
     def _scenario(self, vgf: bytes) -> dict[str, Any]:

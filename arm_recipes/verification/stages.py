@@ -11,7 +11,6 @@ from executorch.export import ExportSession, StageType
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
-from torch.utils import _pytree as pytree
 
 from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
@@ -19,6 +18,7 @@ from arm_recipes.lowering.snapshot import Kept
 from arm_recipes.samples import specs_of
 from arm_recipes.session.arguments import Model, in_eval_mode
 from arm_recipes.simulators.base import Simulator
+from arm_recipes.upstream.private import tree_leaves
 from arm_recipes.upstream.session import from_context, given_models
 
 from .layer_errors import captured
@@ -105,7 +105,7 @@ class Stages:
             with _errors_of(stage, sample), torch.no_grad():
                 # Copies: a model may write to what it is given.
                 result = module(*(value.clone() for value in inputs))
-                outputs[stage] = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+                outputs[stage] = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         with _errors_of(SIMULATED, sample):
             outputs[SIMULATED] = self.as_reals(simulator.run(lowered_inputs))
         return outputs
@@ -114,7 +114,7 @@ class Stages:
         """The scale and zero point of each of the quantized module's outputs, None where it is not quantized."""
         if not isinstance(self._quantized, GraphModule):
             return []
-        return [_output_scale(node) for node in pytree.tree_leaves(self._quantized.graph.output_node().args[0])]
+        return [_output_scale(node) for node in tree_leaves(self._quantized.graph.output_node().args[0])]
 
     def for_layers(self) -> tuple[GraphModule, GraphModule | None]:
         """What the lowered program's layers are compared with, and the float model with the same layers.

@@ -97,7 +97,7 @@ def test_failed_gates_end_with_status_3_and_their_figures(folder: Path, capsys: 
 
 def test_images_in_one_folder_per_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    for name, image in zip(("cat/0", "cat/1", "dog/0"), pixels):
+    for name, image in zip(("cat/0", "cat/1", "dog/0"), pixels, strict=True):
         (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "images" / f"{name}.png")
     line = "model.py -r tosa-int8 --data images --labels folders --mean 0.5 --std 0.25 --calibration images --json"

@@ -312,7 +312,7 @@ def test_the_callers_module_and_tensors_are_left_alone(network: str, io_layout: 
     _export(Example(model, inputs), io_layout=io_layout, drop_unused_constants=True)
     assert _state(model, inputs) == before
     after = [*model.parameters(), *model.buffers(), *inputs]
-    assert all(torch.equal(was, now) for was, now in zip(values, after))
+    assert all(torch.equal(was, now) for was, now in zip(values, after, strict=True))
 
 
 def test_calibration_does_not_write_to_the_callers_buffers() -> None:

@@ -94,7 +94,7 @@ class TestDtype:
         io = quantized_io(exported(name, models.two_inputs, io_dtype=io_dtype))["forward"]
         integers = tuple(
             torch.clamp(torch.round(value / at.scale) + at.zero_point, at.quant_min, at.quant_max).to(dtype)
-            for value, at in zip(example.inputs, io.inputs.values())
+            for value, at in zip(example.inputs, io.inputs.values(), strict=True)
         )
         given = _simulated(name, example, integers, io_dtype=io_dtype)
         assert given.dtype == dtype

@@ -30,8 +30,8 @@ _LABELS = torch.arange(10)
         (_IMAGES.numpy(), _LABELS.numpy()),
         [(_IMAGES[:6], _LABELS[:6]), (_IMAGES[6:], _LABELS[6:])],
         [({"x": _IMAGES[:6]}, _LABELS[:6]), ({"x": _IMAGES[6:]}, _LABELS[6:])],
-        [(image[None], int(label)) for image, label in zip(_IMAGES, _LABELS)],
-        [{"x": image[None], "labels": label} for image, label in zip(_IMAGES, _LABELS)],
+        [(image[None], int(label)) for image, label in zip(_IMAGES, _LABELS, strict=True)],
+        [{"x": image[None], "labels": label} for image, label in zip(_IMAGES, _LABELS, strict=True)],
     ],
 )
 def test_labels_stay_with_their_samples(data: Any, most: int) -> None:

@@ -113,7 +113,9 @@ class TestCalls:
         inputs = {"classify": first.inputs, "fuse": [second.inputs]}
         session = export(methods, U55, inputs)
         assert [plan.name for plan in session.get_executorch_program().execution_plan] == ["classify", "fuse"]
-        programs = {name: torch.export.export(one.model, one.inputs) for name, one in zip(methods, (first, second))}
+        programs = {
+            name: torch.export.export(one.model, one.inputs) for name, one in zip(methods, (first, second), strict=True)
+        }
         assert export(programs, U55).get_pte_buffer() == session.get_pte_buffer()
 
     def test_name_and_etrecord_reach_the_session(self) -> None:

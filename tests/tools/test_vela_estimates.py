@@ -22,7 +22,7 @@ _COLUMNS = ("Op Cycles", "NPU", "SRAM AC", "DRAM AC", "OnFlash AC", "OffFlash AC
 
 
 def _row(name: str, kind: str, *figures: float, used: float = 0.0, original: str | None = None) -> dict[str, str]:
-    row = dict(zip(_COLUMNS, map(str, [*figures, *[0] * len(_COLUMNS)])))
+    row = dict(zip(_COLUMNS, map(str, [*figures, *[0] * len(_COLUMNS)]), strict=False))
     return {**row, "Name": name, "NNG Operator": kind, "Original Operator": original or kind, "Util% (MAC)": str(used)}
 
 

@@ -55,7 +55,7 @@ def test_moments_add_up() -> None:
     torch.manual_seed(0)
     reference, candidate = torch.randn(7, 5), torch.randn(7, 5)
     whole = Moments.of(reference, candidate)
-    parts = sum((Moments.of(one, other) for one, other in zip(reference, candidate)), Moments())
+    parts = sum((Moments.of(one, other) for one, other in zip(reference, candidate, strict=True)), Moments())
     for metric in METRICS.values():
         assert metric(parts) == pytest.approx(metric(whole))
 

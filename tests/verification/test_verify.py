@@ -263,7 +263,7 @@ def _labels() -> list[int]:
 @pytest.mark.parametrize("form", ["pairs", "batch", "loader", "generator", "function", "dicts", "labels"])
 def test_labels_in_every_form(form: str) -> None:
     labels, images = _labels(), torch.cat([x for (x,) in _DATA])
-    pairs = [(x, label) for (x,), label in zip(_DATA, labels)]
+    pairs = [(x, label) for (x,), label in zip(_DATA, labels, strict=True)]
     data: dict[str, Any] = {
         "pairs": pairs,
         "batch": (images, torch.tensor(labels)),
