@@ -1,8 +1,4 @@
-"""The constant methods of an edge program manager: methods without inputs in the .pte that say something of a program.
-
-Upstream: EdgeProgramManager._config_methods. Its property config_methods gives the names alone, and only to_edge takes
-new ones. Holds for executorch 1.5.1; tests/lowering/test_integer_io.py runs the methods of a .pte.
-"""
+"""The constant methods of an edge program manager: methods of the .pte without inputs that say something of it."""
 
 from __future__ import annotations
 
@@ -14,6 +10,9 @@ from executorch.exir.program import EdgeProgramManager
 
 def constant_methods(manager: EdgeProgramManager) -> dict[str, Any]:
     """What each returns, by name."""
+    # Upstream: EdgeProgramManager._config_methods, as its property config_methods gives the names alone, and only
+    # to_edge takes new ones. Holds for executorch 1.5.1;
+    # tests/upstream/test_private_names.py::test_constant_methods_are_given_once fails when it can go.
     return dict(manager._config_methods or {})
 
 
