@@ -300,7 +300,7 @@ def _with_named_layers(point: Any) -> Any:
     """A point as `to_dict` gives it, its layers with the names of their values again."""
     if not isinstance(point, Mapping) or not isinstance(point.get("layers"), list):
         return point
-    layers = [dict(zip(_LAYER_COLUMNS, row)) if isinstance(row, list) else row for row in point["layers"]]
+    layers = [dict(zip(_LAYER_COLUMNS, row, strict=False)) if isinstance(row, list) else row for row in point["layers"]]
     return {**point, "layers": layers}
 
 
