@@ -19,6 +19,9 @@ import click
 
 import arm_recipes
 from arm_recipes.cli import group
+from arm_recipes.cli.doctor import DoctorReport
+from arm_recipes.cli.listing import OptionList, RecipeList
+from arm_recipes.cli.printing import command_schema
 from arm_recipes.documents.results import Result
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.catalog import Family, Recipe
@@ -269,8 +272,23 @@ def schema(result: type[Result]) -> str:
     return json.dumps(result.schema(), indent=2) + "\n"
 
 
+# Where the result of each command has its schema.
+_SCHEMAS = {
+    "list": "list.json",
+    "options": "options.json",
+    "doctor": "doctor.json",
+    "export": "report.json",
+    "verify": "verify.json",
+    "sweep": "sweep.json",
+}
+
+
 MADE = {
     "docs/api.txt": public_api,
+    "docs/schemas/command.json": lambda: json.dumps(command_schema(_SCHEMAS), indent=2) + "\n",
+    "docs/schemas/list.json": lambda: schema(RecipeList),
+    "docs/schemas/options.json": lambda: schema(OptionList),
+    "docs/schemas/doctor.json": lambda: schema(DoctorReport),
     "docs/schemas/report.json": lambda: schema(ExportReport),
     "docs/schemas/verify.json": lambda: schema(VerifyReport),
     "docs/schemas/sweep.json": lambda: schema(SweepResult),

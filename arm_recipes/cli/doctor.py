@@ -12,16 +12,18 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from arm_recipes.documents.blocks import Block, Column, Document, Heading, Items, table
+from arm_recipes.documents.results import Result
 from arm_recipes.errors import ToolError
 from arm_recipes.recipes.catalog import RECIPES, Recipe
 from arm_recipes.recipes.names import typed
@@ -58,8 +60,41 @@ class Check:
         """Whether recipes can be tried with it: another version may work, and is said to be another one."""
         return self.status in (OK, OTHER)
 
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "wanted_by": list(self.wanted_by)}
+
+@dataclass(frozen=True)
+class DoctorReport(Result):
+    """What `arm-recipes doctor` found.
+
+    Attributes:
+        checks: of all tools.
+    """
+
+    kind: ClassVar[str] = "arm_recipes doctor"
+    schema_version: ClassVar[int] = 1
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every recipe can be tried here."""
+        return all(check.ok or not check.wanted_by for check in self.checks)
+
+    def derived(self) -> Mapping[str, Any]:
+        return {"ok": self.ok}
+
+    def document(self) -> Document:
+        rows = [(check.name, check.status, check.detail, _wanted(check)) for check in self.checks]
+        blocks: list[Block] = [
+            table((Column("tool", "code"), Column("status", "code"), "detail", "wanted by"), rows),
+        ]
+        actions = tuple(f"{check.name}: {check.action}" for check in self.checks if check.action)
+        if actions:
+            blocks += [Heading("What to do"), Items(actions)]
+        return Document("What this machine has for arm_recipes", tuple(blocks))
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+        columns = ("name", "status", "detail", "action", "wanted_by")
+        return columns, [{**asdict(check), "wanted_by": ", ".join(check.wanted_by)} for check in self.checks]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +150,11 @@ _TOOLS = (
 )
 
 
+def examine() -> DoctorReport:
+    """Check all tools, and start those that are programs."""
+    return DoctorReport(checks())
+
+
 def checks(*, run: bool = True) -> tuple[Check, ...]:
     """Check all tools.
 
@@ -125,14 +165,30 @@ def checks(*, run: bool = True) -> tuple[Check, ...]:
     return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS), _fvp())
 
 
-def readiness(found: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
-    """The checks of `found` that keep `recipe` from being exported here; none where it is ready."""
-    return tuple(check for check in found if not check.ok and typed(recipe) in check.wanted_by)
+def readiness(checks: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
+    """Those of `checks` that keep `recipe` from being exported here; none where it is ready."""
+    return tuple(check for check in checks if not check.ok and typed(recipe) in check.wanted_by)
 
 
-def needs(found: Iterable[Check], recipe: Recipe) -> tuple[str, ...]:
+def needs(checks: Iterable[Check], recipe: Recipe) -> tuple[str, ...]:
     """The tools that `recipe` needs beyond those that all recipes need."""
-    return tuple(check.name for check in found if check.name in recipe.family.facts.tools)
+    return tuple(check.name for check in checks if check.name in recipe.family.facts.tools)
+
+
+def _wanted(check: Check) -> str:
+    """Families of recipes, rather than each by name."""
+    if not check.wanted_by:
+        return "no export"
+    if len(check.wanted_by) == len(RECIPES):
+        return "all recipes"
+    by_family: dict[str, list[str]] = {}
+    for recipe in RECIPES:
+        by_family.setdefault(recipe.family.value, []).append(typed(recipe))
+    words = []
+    for names in by_family.values():
+        wanting = [name for name in names if name in check.wanted_by]
+        words += [f"{names[0].partition('-')[0]}-*"] if wanting == names else wanting
+    return ", ".join(words)
 
 
 def _wanted_by(tool: str | None) -> tuple[str, ...]:
@@ -231,14 +287,14 @@ def _converter(check: Check, tool: _Tool, version: str | None, required: Specifi
 def _fvp() -> Check:
     """Arm's FVPs, one of which `verify` can run a .pte on."""
     programs = dict.fromkeys(board.program for board in BOARDS.values())
-    found = [path for program in programs if (path := shutil.which(program))]
+    paths = [path for program in programs if (path := shutil.which(program))]
     runner = os.environ.get(RUNNER)
-    lacking = [] if found else ["none on PATH"]
+    lacking = [] if paths else ["none on PATH"]
     if runner is None or not Path(runner).is_file():
         lacking.append(f"{RUNNER} names no file")
     if lacking:
         return Check(name="Arm FVP", status=MISSING, detail=", ".join(lacking), action=f"For verify alone. {INSTALL}")
-    return Check(name="Arm FVP", status=OK, detail=", ".join(found))
+    return Check(name="Arm FVP", status=OK, detail=", ".join(paths))
 
 
 def _with(what: str, required: SpecifierSet) -> str:
@@ -273,7 +329,7 @@ def _folded(name: str) -> str:
 @cache
 def _metadata(distribution: str) -> dict[str, Any]:
     try:
-        found = metadata.metadata(distribution)
+        fields = metadata.metadata(distribution)
     except metadata.PackageNotFoundError:
         return {}
-    return {"Requires-Python": found["Requires-Python"], "Requires-Dist": found.get_all("Requires-Dist")}
+    return {"Requires-Python": fields["Requires-Python"], "Requires-Dist": fields.get_all("Requires-Dist")}

@@ -1,41 +1,67 @@
-"""`arm-recipes export`: parsing and printing. Everything else is `session.export`, `artifacts` and `reporting`."""
+"""`arm-recipes export`: parsing and printing. Everything else is the library's: session, reporting."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.files import write_whole
-from arm_recipes.recipes import catalog, options
-from arm_recipes.recipes.names import short_name
+from arm_recipes.recipes import options
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.names import short_name, typed
 
-from .output import chatter, status, writing
-from .printing import print_json, print_report, terminal_width
+from .compiling import compile_context, read_data
+from .output import status, writing
+from .printing import check_new, check_place, report_files, show, write_reports
 from .shared import (
-    JSON,
+    NOT_GOOD_ENOUGH,
     SETTINGS,
-    calibration_data,
-    check_together,
+    CompileOptions,
     end_on,
-    failures,
     input_options,
-    loaded_model,
+    log_options,
     model_options,
-    recipe_options,
-    talk_options,
+    recipe_arguments,
+    result_options,
 )
-from .types import ReportFile
 
 if TYPE_CHECKING:
+    from executorch.export import ExportSession
+
+    from arm_recipes.reporting.quantization import QuantizationReport
     from arm_recipes.reporting.result import ExportReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(CompileOptions):
+    """What `arm-recipes export` was given.
+
+    Attributes:
+        recipe: to compile for.
+        output: the .pte, or a folder for it.
+        bundle: whether to write a .bpte too.
+        etrecord: whether to write an ETRecord too.
+        intermediates: folder for the compilers' files.
+        quantization: whether to print how every node is quantized.
+        max_sram: gate: most RAM of a firmware, in KiB.
+        max_flash: gate: largest .pte, in KiB.
+        min_delegation: gate: least share of operators that are delegated, in percent.
+        require_full_delegation: gate: whether every operator has to be delegated.
+    """
+
+    recipe: Recipe
+    output: str
+    bundle: bool
+    etrecord: bool
+    intermediates: str | None
+    quantization: bool
+    max_sram: float | None
+    max_flash: float | None
+    min_delegation: float | None
+    require_full_delegation: bool
 
 
 @click.command("export", context_settings=SETTINGS)
@@ -47,7 +73,6 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="The .pte to write, or a folder for it; made if it is not there. [default: the current folder]",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @input_options
 @click.option("--bundle", is_flag=True, help="Write a .bpte too: the program with test inputs and expected outputs.")
 @click.option("--etrecord", is_flag=True, help="Write an ETRecord too, for executorch's Inspector.")
@@ -58,22 +83,13 @@ if TYPE_CHECKING:
     help="Write TOSA graphs, Vela's files and the exported program there. Compiles each delegate once more.",
 )
 @click.option("--quantization-report", "quantization", is_flag=True, help="Print how every node is quantized.")
-@click.option(
-    "--report",
-    "reports",
-    type=ReportFile(),
-    multiple=True,
-    metavar="FILE",
-    help="Write the whole report, Ethos-U's layers included: a page (.html), .json or .txt. Repeatable. Compiles each "
-    "delegate once more.",
-)
 @click.option("--max-sram", type=float, metavar="KIB", help="Fail if a firmware needs more RAM.")
 @click.option("--max-flash", type=float, metavar="KIB", help="Fail if the .pte is larger.")
 @click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
 @click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
-@JSON
-@talk_options
-def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str], ...], **how: Any) -> None:
+@result_options("the whole report, with Ethos-U's layers,", " Compiles each delegate once more.")
+@log_options
+def export_model(**values: Any) -> None:
     """Compile MODEL to a .pte.
 
     MODEL is path/to/file.py:name or package.module:name, where name is a torch.nn.Module, or a function that gives one
@@ -86,125 +102,114 @@ def export_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     Example inputs come with the model, or from --inputs, or are random (--shape). Without --calibration they are all
     that a quantized model is calibrated on, which makes it inaccurate.
     """
-    kwargs = recipe_options(recipe, given)
-    check_together(recipe, kwargs, how)
-    # As much as can be wrong is found before torch is imported, and all of it before the long part.
-    options.resolve(recipe, kwargs)
-    files = _planned_files(model, recipe, how)
-    with chatter(how["verbose"], how["log"]) as printed:
-        report, quantization = _export(model, recipe, kwargs, files, how, printed)
-    if how["as_json"]:
-        named = {kind: str(path) for kind, path in files.items()}
-        print_json(files=named, report=report.to_dict(), quantization=quantization and quantization.to_dict())
-    else:
-        if quantization is not None:
-            click.echo(quantization.text(max(terminal_width(), 60)) + "\n")
-        print_report(report, files)
-    end_on(report.failed_gates)
+    command = ExportOptions(**values)
+    arguments = _checked_arguments(command)
+    files = _planned_files(command)
+    report, quantization = _export(command, arguments, files)
+    write_reports(report, files, f"{short_name(command.model)}: {report.recipe} on {report.target}")
+
+    def text(width: int) -> str:
+        before = "" if quantization is None else f"{quantization.text(width)}\n\n"
+        return f"{before}{report.text(width)}"
+
+    failed = report.failed_gates
+    show(report, command, files, status=NOT_GOOD_ENOUGH if failed else 0, text=text, quantization=quantization)
+    end_on(failed)
 
 
-_GATES = ("max_sram", "max_flash", "min_delegation", "require_full_delegation")
+def _checked_arguments(command: ExportOptions) -> dict[str, Any]:
+    """The recipe's arguments. As much as can be wrong is found before torch is imported."""
+    recipe = command.recipe
+    arguments = recipe_arguments(command, recipe)
+    if command.quantization and not recipe.precision.quantized:
+        raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
+    if command.max_sram is not None and not recipe.family.facts.has_firmware:
+        raise click.UsageError(
+            f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
+        )
+    options.resolve(recipe, arguments)
+    return arguments
 
 
-def _planned_files(model: str, recipe: catalog.Recipe, how: dict[str, Any]) -> dict[str, Path]:
+def _planned_files(command: ExportOptions) -> dict[str, Path]:
     """What will be written, by kind.
 
     Raises:
         ArmRecipeError: a file is there already, or can't be made.
     """
-    output = Path(how["output"]).expanduser()
-    if output.suffix == ".pte" and not output.is_dir():
-        pte = output
-    elif output.suffix == ".bpte":
-        raise ArmRecipeError(
-            f"--output={how['output']!r}: a bundle is written beside the .pte. Give {str(output.with_suffix('.pte'))!r}"
-            " and --bundle."
-        )
-    elif output.is_file():
-        raise ArmRecipeError(f"--output={how['output']!r} is a file. Allowed: a folder, or a file that ends in .pte.")
-    else:
-        pte = output / f"{short_name(model)}_{recipe.name.lower()}.pte"
+    pte = _planned_pte(command)
     files = {"pte": pte}
-    if how["bundle"]:
+    if command.bundle:
         files["bundle"] = pte.with_suffix(".bpte")
-    if how["etrecord"]:
+    if command.etrecord:
         files["etrecord"] = pte.with_suffix(".etrecord")
-    for name in how["reports"]:
-        if f"report{Path(name).suffix}" in files:
-            raise click.UsageError(f"--report is given twice for {Path(name).suffix}. Leave one out.")
-        files[f"report{Path(name).suffix}"] = Path(name).expanduser()
-    if how["intermediates"]:
-        files["intermediates"] = Path(how["intermediates"]).expanduser()
-    if how["intermediates"] and files["intermediates"].is_file():
-        raise ArmRecipeError(f"--intermediates={how['intermediates']!r} is a file. Give a folder, new or empty.")
-    there = [path for path in files.values() if path.exists() and not (path.is_dir() and not any(path.iterdir()))]
-    if there and not how["force"]:
-        raise ArmRecipeError(
-            f"{', '.join(map(str, there))}: already there. Give --force to overwrite, or another --output."
-        )
-    folder = next((path for path in pte.parents if path.exists()), Path())
-    if not folder.is_dir():
-        raise ArmRecipeError(f"--output={how['output']!r}: {folder} is a file, so there can be no folder.")
-    if not os.access(folder, os.W_OK):
-        raise ArmRecipeError(f"--output={how['output']!r}: {folder} can't be written to. Give another --output.")
+    files |= report_files(command)
+    if command.intermediates is not None:
+        files["intermediates"] = Path(command.intermediates).expanduser()
+        if files["intermediates"].is_file():
+            raise ArmRecipeError(f"--intermediates={command.intermediates!r} is a file. Give a folder, new or empty.")
+    check_new(files.values(), command, "another --output")
+    check_place(pte, f"--output={command.output!r}")
     return files
 
 
+def _planned_pte(command: ExportOptions) -> Path:
+    output = Path(command.output).expanduser()
+    if output.suffix == ".pte" and not output.is_dir():
+        return output
+    if output.suffix == ".bpte":
+        raise ArmRecipeError(
+            f"--output={command.output!r}: a bundle is written beside the .pte. Give "
+            f"{str(output.with_suffix('.pte'))!r} and --bundle."
+        )
+    if output.is_file():
+        raise ArmRecipeError(f"--output={command.output!r} is a file. Allowed: a folder, or a file that ends in .pte.")
+    return output / f"{short_name(command.model)}_{command.recipe.name.lower()}.pte"
+
+
 def _export(
-    model: str,
-    recipe: catalog.Recipe,
-    kwargs: dict[str, Any],
-    files: dict[str, Path],
-    how: dict[str, Any],
-    printed: io.StringIO,
-) -> tuple[ExportReport, Any]:
-    with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
-        # torch's log handlers keep the standard error of this moment.
-        from arm_recipes import provider
+    command: ExportOptions, arguments: dict[str, Any], files: dict[str, Path]
+) -> tuple[ExportReport, QuantizationReport | None]:
+    """Export, write all files but reports, and report."""
+    with compile_context(command) as compiling:
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.reporting import build
         from arm_recipes.reporting.quantization import quantization_report
-        from arm_recipes.session import bundle
         from arm_recipes.session.export import export
-        from arm_recipes.upstream import partitioner
 
-        provider.register()
-
-    with contextlib.ExitStack() as stack:
-        if how["as_json"]:
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        module, inputs = loaded_model(model, how)
-        if not sys.stderr.isatty():
-            # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
-            stack.enter_context(contextlib.redirect_stderr(printed))
-        with partitioner.watched() as verdicts, failures(verdicts, printed):
+        with compiling.failures():
             session = export(
-                module,
-                ArmRecipeType[recipe.name],
-                inputs,
-                generate_etrecord=how["etrecord"],
-                **{"calibration": calibration_data(how), **kwargs},
+                compiling.model,
+                ArmRecipeType[command.recipe.name],
+                compiling.inputs,
+                generate_etrecord=command.etrecord,
+                **{"calibration": read_data(command.calibration, command), **arguments},
             )
-            writers = {
-                "intermediates": bundle.write_intermediates,
-                "bundle": bundle.write_bundle,
-                "etrecord": bundle.write_etrecord,
-                "pte": bundle.write_pte,
-            }
-            for kind, write in writers.items():
-                if kind in files:
-                    with writing(files[kind]):
-                        write(session, files[kind])
-        found = quantization_report(session) if how["quantization"] else None
+            _write_programs(session, files)
+        quantization = quantization_report(session) if command.quantization else None
         with status("reporting"):
-            made = build.report(session, layers=bool(how["reports"]), **{name: how[name] for name in _GATES})
-        forms: dict[str, Callable[[], str]] = {
-            "report.html": lambda: made.to_html(f"{short_name(model)}: {made.recipe} on {made.target}"),
-            "report.json": made.to_json,
-            "report.txt": made.text,
-        }
-        for kind, text in forms.items():
-            if kind in files:
-                with writing(files[kind]):
-                    write_whole(files[kind], f"{text()}\n".encode())
-    return made, found
+            report = build.report(
+                session,
+                layers=bool(command.reports),
+                max_sram=command.max_sram,
+                max_flash=command.max_flash,
+                min_delegation=command.min_delegation,
+                require_full_delegation=command.require_full_delegation,
+            )
+    return report, quantization
+
+
+def _write_programs(session: ExportSession, files: dict[str, Path]) -> None:
+    """Write what is asked for; the .pte last, as a sign that all went well."""
+    from arm_recipes.session import bundle
+
+    writers = {
+        "intermediates": bundle.write_intermediates,
+        "bundle": bundle.write_bundle,
+        "etrecord": bundle.write_etrecord,
+        "pte": bundle.write_pte,
+    }
+    for kind, write in writers.items():
+        if kind in files:
+            with writing(files[kind]):
+                write(session, files[kind])

@@ -14,10 +14,11 @@ import click
 
 from arm_recipes.errors import ArmRecipeError, SimulationError, nearest
 
+from .compiling import CompileFailure, failure_text
 from .export import export_model
 from .listing import COMPLETE, check_machine, list_options, list_recipes, print_completion
 from .output import complain
-from .shared import SETTINGS, CompileFailure, failure_text
+from .shared import SETTINGS
 from .sweep import sweep_model
 from .verify import verify_model
 

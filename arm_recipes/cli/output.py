@@ -1,4 +1,4 @@
-"""What others print, log and warn of while the command runs, kept off the terminal; and what the command says itself.
+"""What others print, log and warn of while the command runs, kept off the terminal; and what it says on the way itself.
 
 No torch here.
 """
@@ -14,7 +14,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import arm_recipes
 from arm_recipes.errors import ArmRecipeError
+
+_PACKAGE = Path(arm_recipes.__file__).parent
+
+
+def is_ours(file: str) -> bool:
+    """Whether a source file is one of arm_recipes, in whichever of its folders."""
+    return Path(file).is_relative_to(_PACKAGE)
 
 
 def complain(text: str) -> None:
@@ -31,7 +39,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def chatter(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
+def others_kept_off(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
     """Keep what libraries log, warn and print off the terminal: for `verbose` to standard error, else to the file
     `log`, else away. Warnings of arm_recipes are shown at the end.
 
@@ -85,7 +93,7 @@ def _warnings_to(stream: Any) -> Iterator[list[str]]:
     def show(
         message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
     ) -> None:
-        here = Path(filename).is_relative_to(Path(__file__).parents[1]) and category is UserWarning
+        here = is_ours(filename) and category is UserWarning
         if here or category.__module__.startswith("arm_recipes."):
             ours.append(str(message))
         else:

@@ -1,102 +1,168 @@
-"""How the command prints: tables, reports and JSON, for people and for pipes. No torch here."""
+"""How the command shows a result: as text, as one JSON document, and in the files of --report. No torch here."""
 
 from __future__ import annotations
 
 import json
-import shlex
+import os
 import shutil
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from arm_recipes.documents.tables import table
+from arm_recipes.documents.results import FORMS, Result
+from arm_recipes.errors import ArmRecipeError
+from arm_recipes.files import write_whole
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from .output import writing
+from .shared import ResultOptions
 
-    from arm_recipes.reporting.result import ExportReport
-    from arm_recipes.sweeping.result import Point, SweepResult
+SCHEMA_VERSION = 2
+KIND = "arm_recipes command"
 
-SCHEMA_VERSION = 1
-
-
-def print_json(**content: Any) -> None:
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2))
+_REPORT = "report"
 
 
-def plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def report_files(command: ResultOptions) -> dict[str, Path]:
+    """The files of --report, by kind: ``report`` and the ending that says their form, e.g. ``report.html``.
+
+    Raises:
+        click.UsageError: there are two of one form.
+        ArmRecipeError: a file can't be made.
+    """
+    files: dict[str, Path] = {}
+    for form, name in command.report_forms:
+        if f"{_REPORT}{form}" in files:
+            raise click.UsageError(f"--report is given twice for {form}. Leave one out.")
+        path = Path(name).expanduser()
+        check_place(path, f"--report={name!r}")
+        if path.is_dir():
+            raise ArmRecipeError(f"--report={name!r} is a folder. Give a file.")
+        files[f"{_REPORT}{form}"] = path
+    return files
 
 
-def spelled(value: Any) -> str:
-    """A value as -o takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return shlex.join(value) if isinstance(value, tuple) else str(value)
+def check_place(path: Path, given: str) -> None:
+    """Check that a file or folder can be made.
+
+    Args:
+        path: of it.
+        given: the option that names it, with its value.
+
+    Raises:
+        ArmRecipeError: it can't.
+    """
+    folder = next((parent for parent in path.parents if parent.exists()), Path())
+    if not folder.is_dir():
+        raise ArmRecipeError(f"{given}: {folder} is a file, so there can be no folder.")
+    if not os.access(folder, os.W_OK):
+        raise ArmRecipeError(f"{given}: {folder} can't be written to. Give another {given.partition('=')[0]}.")
 
 
-def _console() -> Console:
-    from rich.console import Console
+def check_new(paths: Iterable[Path], command: ResultOptions, instead: str = "another name") -> None:
+    """Refuse to overwrite what is there, without --force. A folder may be there, if it is empty.
 
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-
-
-def terminal_width() -> int:
-    return shutil.get_terminal_size().columns
-
-
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    _console().print(table(header, rows))
+    Raises:
+        ArmRecipeError: something is there.
+    """
+    there = [path for path in paths if path.exists() and not (path.is_dir() and not any(path.iterdir()))]
+    if there and not command.force:
+        raise ArmRecipeError(f"{', '.join(map(str, there))}: already there. Give --force to overwrite, or {instead}.")
 
 
-def print_report(report: ExportReport, files: dict[str, Path]) -> None:
-    click.echo(report.text(terminal_width()))
+def write_reports(result: Result, files: Mapping[str, Path], title: str | None = None) -> None:
+    """Write the files of --report.
+
+    Args:
+        result: what to write.
+        files: by kind; those of other kinds are left alone.
+        title: of the page; the result's own where not given.
+
+    Raises:
+        ArmRecipeError: a file can't be written.
+    """
+    for kind, path in files.items():
+        stem, dot, ending = kind.partition(".")
+        if stem == _REPORT:
+            written = result.to_html(title) if ending == "html" else FORMS[dot + ending](result)
+            with writing(path):
+                write_whole(path, f"{written.rstrip()}\n".encode())
+
+
+def show(
+    result: Result,
+    command: ResultOptions,
+    files: Mapping[str, Path],
+    *,
+    status: int = 0,
+    text: Callable[[int], str] | None = None,
+    **more: Result | None,
+) -> None:
+    """Print a result, to standard output.
+
+    Args:
+        result: of the command.
+        command: whose `as_json` says in which form.
+        files: that were written, by kind.
+        status: that the command ends with.
+        text: what to print where it is not JSON, by the terminal's width; the result's own text where not given.
+        **more: further results for JSON, by name; those that are None are left out.
+    """
+    if command.as_json:
+        click.echo(json.dumps(_command_document(result, files, status, more), indent=2, allow_nan=False))
+        return
+    click.echo((text or result.text)(shutil.get_terminal_size().columns))
     for kind, path in files.items():
         click.echo(f"{path}" if kind == "pte" else f"{path}  {kind}")
 
 
-def print_sweep(result: SweepResult, best: Point | None, *, limited: bool, files: Iterable[Path]) -> None:
-    left_out = sum(each.count for each in result.skipped)
-    click.echo(
-        f"{len(result.done)} configurations estimated, {len(result.failed)} failed, {left_out} left out as not legal"
-        + (". Interrupted: there are more." if result.interrupted else "")
-    )
-    reasons: dict[str, int] = {}
-    for point in result.failed:
-        reasons[point.error or ""] = reasons.get(point.error or "", 0) + 1
-    for reason, count in reasons.items():
-        click.echo(f"  {count} failed: {reason}")
-    if not result.done:
-        return
-    click.echo("\nThe front of latency against SRAM (Vela's estimates, not measured; the .pte's size is exact):")
-    _print_points(result.pareto)
-    if best is not None:
-        what = "Chosen, as it fits the limits:" if limited else "The fastest:"
-        click.echo(f"\n{what}")
-        _print_points([best])
-        options = " ".join(f"-o {name}={value}" for name, value in best.options.items())
-        click.echo(f"  -r {best.recipe.lower().replace('_', '-')} {options}")
-    for path in files:
-        click.echo(str(path))
+def _command_document(
+    result: Result, files: Mapping[str, Path], status: int, more: Mapping[str, Result | None]
+) -> dict[str, Any]:
+    """What --json prints, of every command."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": KIND,
+        "command": click.get_current_context().info_name,
+        "status": status,
+        "files": {kind: str(path) for kind, path in files.items()},
+        "result": result.to_dict(),
+        **{name: part.to_dict() for name, part in more.items() if part is not None},
+    }
 
 
-def _print_points(points: Iterable[Point]) -> None:
-    """What and how much, for each; of configurations that come to the same figures only the first."""
-    seen: dict[tuple[object, ...], list[Point]] = {}
-    for point in points:
-        assert point.figures is not None
-        figures = point.figures
-        seen.setdefault((point.recipe, figures.milliseconds, figures.sram_kib, figures.flash_kib), []).append(point)
-    for same in seen.values():
-        first, of = same[0], same[0].figures
-        assert of is not None
-        more = f" (and {len(same) - 1} more)" if len(same) > 1 else ""
-        name = first.recipe.lower().replace("_", "-")
-        click.echo(f"  {name} {first.macs}, {first.system_config}, {first.memory_mode}, {first.optimise}{more}")
-        click.echo(
-            f"    {of.milliseconds:.4g} ms, SRAM {of.sram_kib:,.1f} KiB, flash {of.flash_kib:,.1f} KiB, "
-            f"{of.utilisation:.1%} of MACs used, .pte {of.pte_bytes:,} bytes"
-        )
+def command_schema(results: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON Schema of what --json prints.
+
+    Args:
+        results: the name of the schema file of its result, by command.
+    """
+    fields = {
+        "schema_version": {"const": SCHEMA_VERSION},
+        "kind": {"const": KIND},
+        "command": {"enum": list(results)},
+        "status": {"type": "integer", "description": "that the command ends with"},
+        "files": {
+            "type": "object",
+            "description": "paths that were written, by kind",
+            "additionalProperties": {"type": "string"},
+        },
+        "result": {"type": "object"},
+        "quantization": {"$ref": "quantization.json"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": KIND,
+        "type": "object",
+        "properties": fields,
+        "required": [name for name in fields if name != "quantization"],
+        "additionalProperties": False,
+        "allOf": [
+            {
+                "if": {"properties": {"command": {"const": command}}},
+                "then": {"properties": {"result": {"$ref": file}}},
+            }
+            for command, file in results.items()
+        ],
+    }

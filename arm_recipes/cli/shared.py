@@ -1,205 +1,214 @@
-"""What commands share: their options, what these say of the model and its data, and how they fail."""
+"""What commands share: their options, each declared once, and how they end. No torch here.
+
+Every command makes one frozen dataclass of what click gives it, whose fields are called as the options' parameters.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from arm_recipes.errors import ArmRecipeError, LoweringError
-from arm_recipes.recipes import catalog, options
+from arm_recipes.gates import Gate
+from arm_recipes.recipes import options
+from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.names import typed
 
 from .output import complain
-from .types import KeyValue, Numbers, RecipeName, Size
-
-if TYPE_CHECKING:
-    from arm_recipes.gates import Gate
-    from arm_recipes.upstream.partitioner import Verdicts
+from .types import KeyValue, Numbers, RecipeName, ReportFile, Size
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 NOT_GOOD_ENOUGH = 3
 
 RECIPE = RecipeName()
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-_MODEL_OPTIONS = (
-    click.argument("model", type=click.Path()),
-    click.option("-r", "--recipe", type=RECIPE, required=True, help="What to compile for: see arm-recipes list."),
-    click.option(
-        "-o",
-        "--option",
-        "given",
-        type=KeyValue(),
-        multiple=True,
-        help="An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable.",
-    ),
-)
-
-_INPUT_OPTIONS = (
-    click.option(
-        "--inputs",
-        type=click.Path(),
-        multiple=True,
-        metavar="FILE",
-        help="Example inputs: a .pt, .npy, .npz or .safetensors file with all of them, or one file per input, "
-        "repeated.",
-    ),
-    click.option(
-        "--shape",
-        "shapes",
-        multiple=True,
-        metavar="SHAPE",
-        help="Random example inputs: 1x3x224x224, or 1x128:int64; once per input.",
-    ),
-    click.option(
-        "--calibration",
-        type=click.Path(),
-        metavar="PATH",
-        help="Data to calibrate on: a file or folder of tensors, arrays or images.",
-    ),
-    click.option("--max-samples", type=int, metavar="N", help="Use N samples at most. [default: 1000]"),
-    click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of images."),
-    click.option("--std", type=Numbers(), help="By which the pixels are divided then."),
-    click.option("--size", type=Size(), help="Stretch images to this size. [default: the model's]"),
-    click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the model's images. [default: NCHW]"),
-)
-
-
-_TALK_OPTIONS = (
-    click.option(
-        "-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error."
-    ),
-    click.option(
-        "--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write it, warnings and tracebacks to a file."
-    ),
-)
-
-
-def _all_of(options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+def _all_of(decorators: Sequence[_Decorator]) -> _Decorator:
     """A decorator that gives a command each of these, in order."""
-    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+    return lambda command: functools.reduce(lambda wrapped, option: option(wrapped), reversed(decorators), command)
 
 
-model_options = _all_of(_MODEL_OPTIONS)  # what to compile, and for what
-input_options = _all_of(_INPUT_OPTIONS)  # what a model is fed with
-talk_options = _all_of(_TALK_OPTIONS)  # where goes what others print
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions:
+    """Of every command that has a result.
+
+    Attributes:
+        as_json: whether to print JSON rather than text.
+        reports: files to write the result to.
+        force: whether files that are there may be overwritten.
+    """
+
+    as_json: bool
+    reports: tuple[str, ...]
+    force: bool
+
+    @property
+    def report_forms(self) -> tuple[tuple[str, str], ...]:
+        """The form and the name of each file to write the result to; the form is an ending, e.g. ``.html``."""
+        return tuple((Path(name).suffix, name) for name in self.reports)
 
 
-def recipe_options(recipe: catalog.Recipe, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def result_options(what: str, note: str = "") -> _Decorator:
+    """The options of `ResultOptions`. The help of --report says `what` it writes, and the `note` at its end."""
+    return _all_of(
+        (
+            click.option(
+                "--report",
+                "reports",
+                type=ReportFile(),
+                multiple=True,
+                metavar="FILE",
+                help=f"Write {what} as a page (.html), .json, .txt, .md or rows (.csv). Repeatable.{note}",
+            ),
+            click.option("--force", is_flag=True, help="Overwrite files that exist."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(ResultOptions):
+    """Of every command that compiles a model.
+
+    Attributes:
+        model: as it was typed, e.g. ``net.py:make``.
+        recipe_options: key and text of each -o.
+        inputs: files of example inputs.
+        shapes: of random example inputs, e.g. ``1x3x224x224``.
+        calibration: file or folder of calibration data.
+        max_samples: most samples to use of data.
+        mean: subtracted from the pixels of images, 0 to 1; one number, or one per channel.
+        std: by which the pixels are divided then.
+        size: height and width of images, or one number for both.
+        layout: of the model's images, ``NCHW`` or ``NHWC``.
+        verbose: whether what others print goes to standard error.
+        log: file for what others print, warnings and tracebacks.
+    """
+
+    model: str
+    recipe_options: tuple[tuple[str, str], ...]
+    inputs: tuple[str, ...]
+    shapes: tuple[str, ...]
+    calibration: str | None
+    max_samples: int | None
+    mean: float | tuple[float, ...] | None
+    std: float | tuple[float, ...] | None
+    size: int | tuple[int, int] | None
+    layout: str | None
+    verbose: bool
+    log: str | None
+
+    @property
+    def data_options(self) -> dict[str, str | None]:
+        """The options that name data, with what they were given."""
+        return {"--calibration": self.calibration}
+
+    @property
+    def image_options(self) -> dict[str, Any]:
+        """What was given of how to read images, as arguments of `load_calibration`."""
+        names = ("max_samples", "mean", "std", "size", "layout")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+MODEL = click.argument("model", type=click.Path())
+
+_OPTIONS_OF_RECIPE = "An option of the recipe, e.g. macs=256: see arm-recipes options RECIPE. Repeatable."
+
+
+def recipe_option(help: str = _OPTIONS_OF_RECIPE) -> _Decorator:
+    """The option -o, with a `help` that fits the command."""
+    return click.option("-o", "--option", "recipe_options", type=KeyValue(), multiple=True, help=help)
+
+
+# What to compile, and for what.
+model_options = _all_of(
+    (
+        MODEL,
+        click.option("-r", "--recipe", type=RECIPE, required=True, help="What to compile for: see arm-recipes list."),
+        recipe_option(),
+    )
+)
+
+# What a model is fed with.
+input_options = _all_of(
+    (
+        click.option(
+            "--inputs",
+            type=click.Path(),
+            multiple=True,
+            metavar="FILE",
+            help="Example inputs: a .pt, .npy, .npz or .safetensors file with all of them, or one file per input, "
+            "repeated.",
+        ),
+        click.option(
+            "--shape",
+            "shapes",
+            multiple=True,
+            metavar="SHAPE",
+            help="Random example inputs: 1x3x224x224, or 1x128:int64; once per input.",
+        ),
+        click.option(
+            "--calibration",
+            type=click.Path(),
+            metavar="PATH",
+            help="Data to calibrate on: a file or folder of tensors, arrays or images.",
+        ),
+        click.option("--max-samples", type=int, metavar="N", help="Use N samples at most. [default: 1000]"),
+        click.option("--mean", type=Numbers(), help="Subtracted from the pixels (0..1) of images."),
+        click.option("--std", type=Numbers(), help="By which the pixels are divided then."),
+        click.option("--size", type=Size(), help="Stretch images to this size. [default: the model's]"),
+        click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the model's images. [default: NCHW]"),
+    )
+)
+
+# Where goes what others print.
+log_options = _all_of(
+    (
+        click.option(
+            "-v", "--verbose", is_flag=True, help="Print what Vela and executorch have to say, to standard error."
+        ),
+        click.option(
+            "--log",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Write it, warnings and tracebacks to a file.",
+        ),
+    )
+)
+
+
+def recipe_arguments(command: CompileOptions, recipe: Recipe) -> dict[str, Any]:
+    """What -o says, as keyword arguments of `recipe`. What options say together is checked as well.
+
+    Raises:
+        OptionError: an option is unknown, or its text is of no such type.
+        click.UsageError: options contradict each other, or the recipe.
+    """
     texts: dict[str, str] = {}
-    for key, text in given:
+    for key, text in command.recipe_options:
         if key in texts and texts[key] != text:
             raise click.UsageError(f"-o {key} is given twice, as {texts[key]!r} and {text!r}.")
         texts[key] = text
-    return options.parse(recipe, texts)
-
-
-_IMAGE_OPTIONS = ("max_samples", "mean", "std", "size", "layout")
-
-
-def check_together(recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str, Any]) -> None:
-    if how["calibration"] is not None and not recipe.precision.quantized:
+    arguments = options.parse(recipe, texts)
+    if command.calibration is not None and not recipe.precision.quantized:
         raise click.UsageError(
             f"--calibration: {typed(recipe)} quantizes nothing. Leave it out, or take another recipe."
         )
-    if how["calibration"] is not None and "calibration" in kwargs:
+    if command.calibration is not None and "calibration" in arguments:
         raise click.UsageError("--calibration and -o calibration are both given. Leave one out.")
-    if how.get("quantization") and not recipe.precision.quantized:
-        raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
-    if how["inputs"] and how["shapes"]:
+    if command.inputs and command.shapes:
         raise click.UsageError("--inputs and --shape are both given. Example inputs are read or random: leave one out.")
-    if how.get("max_sram") is not None and not recipe.family.facts.has_firmware:
-        raise click.UsageError(
-            f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
-        )
-    alone = [f"--{name.replace('_', '-')}" for name in _IMAGE_OPTIONS if how[name] is not None]
-    if alone and how["calibration"] is None and how.get("data") is None:
-        kinds = "--data or --calibration" if "data" in how else "--calibration"
-        raise click.UsageError(f"{', '.join(alone)}: only of use with {kinds}. Give data, or leave it out.")
-
-
-def loaded_model(model: str, how: dict[str, Any]) -> tuple[Any, Any]:
-    """The model, and its example inputs."""
-    from arm_recipes.session import loading
-    from arm_recipes.session.arguments import carried
-
-    loaded = loading.load_model(model)
-    inputs = loaded.example_inputs
-    if how["inputs"]:
-        inputs = loading.read_inputs(how["inputs"], loaded.model)
-    elif how["shapes"]:
-        inputs = loading.random_inputs(how["shapes"])
-    elif inputs is None and carried(loaded.model) is None:
-        raise ArmRecipeError(
-            f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
-            "--inputs FILE, or a function that gives a tuple of model and inputs."
-        )
-    return loaded.model, inputs
-
-
-def calibration_data(how: dict[str, Any], option: str = "calibration") -> Any:
-    """The data that an option names, with the options for images; None where it is not given."""
-    from arm_recipes.samples import load_calibration
-
-    if how[option] is None:
-        return None
-    settings = {name: how[name] for name in _IMAGE_OPTIONS if how[name] is not None}
-    return load_calibration(how[option], **settings)
-
-
-@contextlib.contextmanager
-def failures(verdicts: list[Verdicts], printed: io.StringIO) -> Iterator[None]:
-    """Tell failures of the compile from errors of the user and from bugs, and say why nothing was delegated."""
-    try:
-        yield
-    except LoweringError as error:
-        refused = {each.operator: each.reason for program in verdicts for each in program if each.reason}
-        lines = [f"  {operator}: {reason}" for operator, reason in refused.items() if "quantize_per" not in operator]
-        why = "\nRefused were:\n" + "\n".join(lines) if lines else ""
-        raise LoweringError(f"{error}{why}") from error
-    except (ArmRecipeError, KeyboardInterrupt):
-        raise
-    except (Exception, SystemExit) as error:
-        printed.write("".join(traceback.format_exception(error)))
-        if _is_ours(error):
-            raise
-        raise CompileFailure(error, printed.getvalue()) from error
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether it was raised in this package, other than by a call of ours into someone else's code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parents[1])
-
-
-class CompileFailure(Exception):
-    """The compile failed: a tool's own error, as opposed to one of the command's or of the library's."""
-
-    def __init__(self, error: BaseException, printed: str) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.printed = printed
-
-
-def failure_text(failure: CompileFailure) -> str:
-    error = failure.error
-    kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
-    text = str(error).strip() or "without a message"
-    if isinstance(error, SystemExit):
-        lines = [line for line in failure.printed.splitlines() if line.strip()]
-        text = "\n".join(["a tool ended the process. Its last words:", *lines[-5:]])
-    return (
-        f"error: the compile failed: {kind}{text}\n"
-        "No .pte was written. --log FILE keeps all that was said, and the traceback."
-    )
+    alone = ", ".join(f"--{name.replace('_', '-')}" for name in command.image_options)
+    if alone and all(path is None for path in command.data_options.values()):
+        kinds = " or ".join(command.data_options)
+        raise click.UsageError(f"{alone}: only of use with {kinds}. Give data, or leave it out.")
+    return arguments
 
 
 def end_on(failed: Sequence[Gate]) -> None:

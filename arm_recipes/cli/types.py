@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes.errors import ArmRecipeError
+from arm_recipes.documents.results import FORMS
+from arm_recipes.errors import ArmRecipeError, spell
 from arm_recipes.recipes import catalog, options
 from arm_recipes.recipes.names import find_recipe, typed
 
@@ -102,12 +103,11 @@ class Several(_ParamType):
 
 
 class ReportFile(_ParamType):
-    """A file whose ending says what kind of report it is."""
+    """A file whose ending says in which form a result is written."""
 
     name = "file"
-    endings = (".html", ".json", ".txt")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if Path(value).suffix not in self.endings:
-            self.fail(f"{value!r} ends in none of {', '.join(self.endings)}, which say what kind of report it is.")
+        if Path(value).suffix not in FORMS:
+            self.fail(f"{value!r} ends in none of {spell(FORMS)}, which say what kind of report it is.")
         return value

@@ -1,40 +1,66 @@
-"""`arm-recipes verify`: parsing and printing. Everything else is `verification.verify`."""
+"""`arm-recipes verify`: parsing and printing. Everything else is `verification.run.verify`."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from arm_recipes.recipes import catalog, options
+from arm_recipes.recipes import options
+from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.names import short_name
 from arm_recipes.simulators.registry import NAMES, check_simulator
 
-from .output import chatter, complain, status
-from .printing import terminal_width
+from .compiling import Compiling, compile_context, read_data
+from .printing import check_new, report_files, show, write_reports
 from .shared import (
-    JSON,
+    NOT_GOOD_ENOUGH,
     SETTINGS,
-    calibration_data,
-    check_together,
+    CompileOptions,
     end_on,
-    failures,
     input_options,
-    loaded_model,
+    log_options,
     model_options,
-    recipe_options,
-    talk_options,
+    recipe_arguments,
+    result_options,
 )
 
 if TYPE_CHECKING:
     from arm_recipes.verification.result import VerifyReport
 
 _FOLDERS = "folders"
-# Of the columns of figures, which are not broken.
-_LEAST_WIDTH = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(CompileOptions):
+    """What `arm-recipes verify` was given.
+
+    Attributes:
+        recipe: to compile for.
+        data: file or folder of data to verify on; the example inputs where not given.
+        labels: file of class indices of the data, or ``folders``.
+        simulator: to run on, a name of `simulators.registry`.
+        per_layer: whether to trace the error layer by layer.
+        min_sqnr: gate: least SQNR of each output against float, in dB.
+        max_accuracy_drop: gate: most that top-1 may lose against float, in percentage points.
+        timeout: most time of the simulator for one delegate, or program, and sample, in seconds.
+    """
+
+    recipe: Recipe
+    data: str | None
+    labels: str | None
+    simulator: str
+    per_layer: bool
+    min_sqnr: float | None
+    max_accuracy_drop: float | None
+    timeout: float
+
+    @property
+    def data_options(self) -> dict[str, str | None]:
+        return {"--data": self.data, **super().data_options}
 
 
 @click.command("verify", context_settings=SETTINGS)
@@ -69,12 +95,12 @@ _LEAST_WIDTH = 80
     metavar="SECONDS",
     help="The most that the simulator may take for one delegate, or program, and sample. [default: 120]",
 )
-@JSON
-@talk_options
-def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str], ...], **how: Any) -> None:
+@result_options("the report")
+@log_options
+def verify_model(**values: Any) -> None:
     """Compile MODEL, run it on a reference simulator, and say how far it is from the model.
 
-    MODEL and its inputs are as for arm-recipes export. Nothing is written.
+    MODEL and its inputs are as for arm-recipes export. The program is written nowhere.
 
     The lowered program, simulated on this machine, is compared with the model in float and, where the recipe
     quantizes, with the quantized model. --max-samples and the options for images hold for --data and --calibration
@@ -83,59 +109,56 @@ def verify_model(model: str, recipe: catalog.Recipe, given: tuple[tuple[str, str
     A gate that fails ends with exit status 3. Two are always on: delegates must be what their graphs compile to, and
     must compute what the quantized model does, but for rounding and no more than ten times its noise.
     """
-    kwargs = recipe_options(recipe, given)
-    check_together(recipe, kwargs, how)
-    _check_verify(recipe, how)
-    # As much as can be wrong is found before torch is imported, and all of it before the long part.
-    options.resolve(recipe, kwargs)
-    with chatter(how["verbose"], how["log"]) as printed:
-        report = _verify(model, recipe, kwargs, how, printed)
-    click.echo(report.to_json() if how["as_json"] else report.text(max(terminal_width(), _LEAST_WIDTH)))
-    end_on(report.failed_gates)
+    command = VerifyOptions(**values)
+    arguments = _checked_arguments(command)
+    files = report_files(command)
+    check_new(files.values(), command)
+    with compile_context(command) as compiling:
+        report = _verify(command, arguments, compiling)
+    write_reports(report, files, f"{short_name(command.model)}: {report.recipe} on {report.simulator}")
+    failed = report.failed_gates
+    show(report, command, files, status=NOT_GOOD_ENOUGH if failed else 0)
+    end_on(failed)
 
 
-def _check_verify(recipe: catalog.Recipe, how: dict[str, Any]) -> None:
-    check_simulator(how["simulator"], recipe, per_layer=how["per_layer"])
-    labels = how["labels"]
-    if labels is not None and how["data"] is None:
+def _checked_arguments(command: VerifyOptions) -> dict[str, Any]:
+    """The recipe's arguments. As much as can be wrong is found before torch is imported."""
+    arguments = recipe_arguments(command, command.recipe)
+    check_simulator(command.simulator, command.recipe, per_layer=command.per_layer)
+    labels = command.labels
+    if labels is not None and command.data is None:
         raise click.UsageError("--labels: only of use with --data. Give data, or leave it out.")
     if labels is not None and labels != _FOLDERS and not Path(labels).expanduser().is_file():
         raise click.UsageError(f"--labels: no such file as {labels!r}. Give a file of class indices, or {_FOLDERS!r}.")
-    if how["max_accuracy_drop"] is not None and labels is None:
+    if command.max_accuracy_drop is not None and labels is None:
         raise click.UsageError("--max-accuracy-drop: needs --labels. Give the class of each sample.")
+    options.resolve(command.recipe, arguments)
+    return arguments
 
 
-def _verify(
-    model: str, recipe: catalog.Recipe, kwargs: dict[str, Any], how: dict[str, Any], printed: io.StringIO
-) -> VerifyReport:
-    with status("importing torch and executorch"), contextlib.redirect_stderr(printed):
-        from arm_recipes.recipes.types import ArmRecipeType
-        from arm_recipes.session.arguments import carried
-        from arm_recipes.upstream import partitioner
-        from arm_recipes.verification.run import verify
+def _verify(command: VerifyOptions, arguments: dict[str, Any], compiling: Compiling) -> VerifyReport:
+    from arm_recipes.recipes.types import ArmRecipeType
+    from arm_recipes.session.arguments import carried
+    from arm_recipes.verification.run import verify
 
-    with contextlib.ExitStack() as stack:
-        if how["as_json"]:
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        module, inputs = loaded_model(model, how)
-        data = calibration_data(how, "data")
-        if data is None:
-            inputs = carried(module) if inputs is None else inputs
-            data = inputs if isinstance(inputs, list) else [inputs]
-            complain("warning: verified on the example inputs only, as there is no --data, which says little.")
-        if not sys.stderr.isatty():
-            stack.enter_context(contextlib.redirect_stderr(printed))
-        with partitioner.watched() as verdicts, failures(verdicts, printed):
-            return verify(
-                module,
-                ArmRecipeType[recipe.name],
-                data,
-                example_inputs=inputs,
-                labels=how["labels"],
-                **{name: how[name] for name in _PASSED_ON},
-                **{"calibration": calibration_data(how), **kwargs},
-            )
-    raise AssertionError("contexts here let exceptions pass")
-
-
-_PASSED_ON = ("simulator", "per_layer", "min_sqnr", "max_accuracy_drop", "timeout")
+    data, inputs = read_data(command.data, command), compiling.inputs
+    if data is None:
+        inputs = carried(compiling.model) if inputs is None else inputs
+        data = inputs if isinstance(inputs, list) else [inputs]
+        warnings.warn(
+            "verified on the example inputs only, as there is no --data, which says little.", UserWarning, stacklevel=1
+        )
+    with compiling.failures():
+        return verify(
+            compiling.model,
+            ArmRecipeType[command.recipe.name],
+            data,
+            example_inputs=inputs,
+            labels=command.labels,
+            simulator=command.simulator,
+            per_layer=command.per_layer,
+            min_sqnr=command.min_sqnr,
+            max_accuracy_drop=command.max_accuracy_drop,
+            timeout=command.timeout,
+            **{"calibration": read_data(command.calibration, command), **arguments},
+        )

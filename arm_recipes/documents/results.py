@@ -143,11 +143,11 @@ class Result:
 
 # What --report writes, by the ending of the file's name.
 FORMS: dict[str, Callable[[Result], str]] = {
-    ".html": Result.to_html,
-    ".json": Result.to_json,
-    ".txt": Result.text,
-    ".md": Result.to_markdown,
-    ".csv": Result.to_csv,
+    ".html": lambda result: result.to_html(),
+    ".json": lambda result: result.to_json(),
+    ".txt": lambda result: result.text(),
+    ".md": lambda result: result.to_markdown(),
+    ".csv": lambda result: result.to_csv(),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import pytest
 
 from arm_recipes import SweepResult
 from arm_recipes.cli import group
+
+from .documents import valid
 
 _MODEL = """
 import torch
@@ -34,19 +35,20 @@ def _run(line: str) -> int:
 
 
 def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = "--csv all.csv --resume all.json --export-best best.pte --html all.html"
+    files = "--csv all.points --resume all.json --export-best best.pte --html all.html --report r.json"
     line = f"sweep model.py:net -r ethosu-u55-int8 {_FEW} {files}"
     assert _run(line) == 0
     printed = capsys.readouterr().out
     assert "4 configurations estimated, 0 failed, 0 left out as not legal" in printed
     assert "Vela's estimates, not measured" in printed
     result = SweepResult.from_json((folder / "all.json").read_text())
+    assert (folder / "r.json").read_text() == (folder / "all.json").read_text()
     best = result.best()
     assert best is not None and best.figures is not None
     options = " ".join(f"-o {name}={value}" for name, value in best.options.items())
     assert f"-r ethosu-u55-int8 {options}" in printed
     assert (folder / "best.pte").stat().st_size == best.figures.pte_bytes
-    assert len(list(csv.DictReader((folder / "all.csv").open()))) == 4
+    assert len(list(csv.DictReader((folder / "all.points").open()))) == 4
     assert "<title>net</title>" in (folder / "all.html").read_text()
 
     # The line that is printed makes the same program.
@@ -55,11 +57,13 @@ def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
 
     assert _run(line) == 2
-    assert "best.pte, all.csv, all.html: already there. Give --force" in capsys.readouterr().err
+    assert "best.pte, all.points, all.html, r.json: already there. Give --force" in capsys.readouterr().err
 
     assert _run(f"sweep model.py:net -r ethosu-u55-int8 {_FEW} --resume all.json --json --max-sram 0.001") == 3
     captured = capsys.readouterr()
-    assert len(json.loads(captured.out)["points"]) == 4
+    document = valid(captured.out)
+    assert (document["command"], document["status"], document["files"]) == ("sweep", 3, {})
+    assert len(document["result"]["points"]) == 4
     assert "no point fits the limits. The least peak SRAM of all points is" in captured.err
 
 

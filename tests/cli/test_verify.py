@@ -14,6 +14,8 @@ from PIL import Image
 from arm_recipes.cli import group
 from arm_recipes.session.loading import load_model
 
+from .documents import valid
+
 _MODEL = """
 import torch
 from torch import nn
@@ -60,6 +62,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+_REPORTS = {"report.html": "r.html", "report.json": "r.json"}
+
+
 def _verify(line: str) -> int:
     return group.main(["verify", *line.split()])
 
@@ -80,9 +85,14 @@ def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_failed_gates_end_with_status_3_and_their_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "model.py -r cortex-m55-int8 --data data --calibration data --labels labels.txt --json"
-    assert _verify(f"{line} --min-sqnr 90 --max-accuracy-drop -1") == 3
+    gates = "--min-sqnr 90 --max-accuracy-drop -1"
+    assert _verify(f"{line} {gates} --report r.html --report r.json") == 3
     said = capsys.readouterr()
-    document = json.loads(said.out)
+    command = valid(said.out)
+    assert (command["command"], command["status"], command["files"]) == ("verify", 3, _REPORTS)
+    document = command["result"]
+    assert document == json.loads((folder / "r.json").read_text())
+    assert "<title>model: CORTEX_M55_INT8 on " in (folder / "r.html").read_text()
     assert document["failed_gates"] == ["min_sqnr", "max_accuracy_drop"]
     assert document["accuracy"]["figures"]["simulated"] == {"top1": 1.0}
     assert document["notes"] == []
@@ -102,7 +112,7 @@ def test_images_in_one_folder_per_class(folder: Path, capsys: pytest.CaptureFixt
         Image.fromarray(image).save(folder / "images" / f"{name}.png")
     line = "model.py -r tosa-int8 --data images --labels folders --mean 0.5 --std 0.25 --calibration images --json"
     assert _verify(line) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = valid(capsys.readouterr().out)["result"]
     assert document["source"] == "folder images (3 files), images as (1, 3, 8, 8), (pixels / 255 - 0.5) / 0.25"
     assert document["accuracy"]["labelled"] == 3
 
