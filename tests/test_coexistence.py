@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _OURS = "from arm_recipes import ArmRecipeType as Ours"
 _UPSTREAMS = "from executorch.backends.arm.recipes import ArmRecipeType as Upstreams"
 

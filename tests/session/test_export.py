@@ -165,6 +165,7 @@ def _photograph(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[object]:
     ]
 
 
+@pytest.mark.quick
 class TestRefused:
     """(what is given, what the message says)"""
 
