@@ -28,6 +28,16 @@ class Gate:
     figure: float
     passed: bool
 
+    @classmethod
+    def at_most(cls, name: str, what: str, limit: float, figure: float) -> Gate:
+        """Hold `figure` against an upper limit."""
+        return cls(name, f"{what}, at most", limit, figure, figure <= limit)
+
+    @classmethod
+    def at_least(cls, name: str, what: str, limit: float, figure: float) -> Gate:
+        """Hold `figure` against a lower limit."""
+        return cls(name, f"{what}, at least", limit, figure, figure >= limit)
+
     @property
     def paragraph(self) -> Paragraph:
         """What a result says of it."""

@@ -27,8 +27,9 @@ def reached(item: pytest.Function) -> Reached:
     """By a test, its fixtures and its parameters, or by the latter alone where one is a row of the catalog."""
     definitions = [each[-1] for each in item._fixtureinfo.name2fixturedefs.values()]
     functions = [item.function, *(each.func for each in definitions)]
-    functions += [vars(item.cls)[name] for name in item.function.__code__.co_names if name in vars(item.cls or object)]
     parts = [_by_function(function) for function in functions]
+    own = vars(item.cls or object)  # what the test may get at by way of self
+    parts.append(_by_values(own[name] for name in item.function.__code__.co_names if name in own))
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
     parts.append(_by_values(values))
     rows = frozenset(value.family for value in values if isinstance(value, catalog.Recipe))

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
-from executorch.exir.memory import alloc
-from executorch.exir.schema import ExecutionPlan, KernelCall, OptionalTensorList, Program, Tensor, TensorList
-from executorch.exir.tensor import get_scalar_type
+from executorch.exir.schema import ExecutionPlan, Program
 from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.gates import Gate, check_limits
+from arm_recipes.gates import check_limits
 from arm_recipes.lowering.calibration import calibration_summary
 from arm_recipes.lowering.records import CalibrationSummary
 from arm_recipes.lowering.snapshot import Kept, kept
@@ -36,8 +32,10 @@ from arm_recipes.upstream.partitioner import Verdicts
 from arm_recipes.upstream.session import exported_programs, lowered_graphs, partition_verdicts
 
 from .advice import advice
+from .kernel_calls import calls_of, conversions
+from .limits import Limits, delegation_of
 from .memory_pools import pools
-from .result import BorderStep, Call, Count, Crossing, Delegate, ExportReport, MethodReport, PteParts, Refusal
+from .result import BorderStep, Count, Crossing, Delegate, ExportReport, MethodReport, PteParts, Refusal
 
 _PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
 
@@ -81,49 +79,14 @@ def report(
     row, options = next((each.recipe, each.options) for each in programs.values())
     program = session.get_executorch_program()
     pte = bytes(session.get_pte_buffer())
-    graphs = lowered_graphs(session)
-    calibration = calibration_summary(session)
-    exported = exported_programs(session)
-    verdicts = list(partition_verdicts(session))
-
-    modules = {
-        plan.name: [module for _, module, _ in get_lowered_submodules(graphs[plan.name])]
-        for plan in program.execution_plan
-        if plan.name in graphs  # the others are constant methods
-    }
     estimates: tuple[Estimate, ...] = vela_estimates(session)
     estimated: tuple[Layer, ...] = ()
     border: dict[str, list[BorderStep]] = {}
     if layers and row.family.facts.has_estimates:
-        estimates, estimated, border = _estimated(modules)
-    methods = tuple(
-        _method(
-            plan,
-            program,
-            graphs[plan.name],
-            programs[plan.name],
-            modules[plan.name],
-            _own_verdicts(graphs[plan.name], verdicts),
-            calibration.get(plan.name),
-            program_digest(exported[plan.name]) if plan.name in exported else "",
-            border.get(plan.name, []),
-        )
-        for plan in program.execution_plan
-        if plan.name in modules
-    )
-    delegation = _delegation(row, methods)
-    asked = _Gates(row, methods, estimates, delegation)
-    gates: list[Gate] = []
-    if max_sram is not None:
-        gates.append(asked.max_sram(max_sram))
-    if max_flash is not None:
-        gates.append(
-            Gate("max_flash", "size of the .pte in KiB, at most", max_flash, *_most(len(pte) / 1024, max_flash))
-        )
-    if min_delegation is not None:
-        gates.append(asked.min_delegation(min_delegation))
-    if require_full_delegation:
-        gates.append(asked.require_full_delegation())
+        estimates, estimated, border = _estimated(program, lowered_graphs(session))
+    methods = tuple(_methods(session, programs, border))
+    delegation = delegation_of(row, methods)
+    limits = Limits(row, methods, estimates, delegation, len(pte))
     return ExportReport(
         recipe=row.name,
         target=row.compiles_for(options.macs if isinstance(options, EthosUOptions) else None),
@@ -137,7 +100,7 @@ def report(
         vela_estimates=estimates,
         layers=estimated,
         advice=advice(methods, estimates, estimated, options),
-        gates=tuple(gates),
+        gates=tuple(limits.gates(max_sram, max_flash, min_delegation, require_full_delegation)),
     )
 
 
@@ -160,21 +123,43 @@ def _versions() -> dict[str, str]:
 # methods
 
 
+def _methods(
+    session: ExportSession, programs: Mapping[str, Kept], transposes: Mapping[str, Sequence[BorderStep]]
+) -> Iterator[MethodReport]:
+    program = session.get_executorch_program()
+    graphs = lowered_graphs(session)
+    calibration = calibration_summary(session)
+    exported = exported_programs(session)
+    verdicts = list(partition_verdicts(session))
+    for plan in program.execution_plan:
+        if plan.name in graphs:  # the others are constant methods
+            yield _method(
+                plan,
+                program,
+                graphs[plan.name],
+                programs[plan.name],
+                _own_verdicts(graphs[plan.name], verdicts),
+                calibration.get(plan.name),
+                program_digest(exported[plan.name]) if plan.name in exported else "",
+                transposes.get(plan.name, []),
+            )
+
+
 def _method(
     plan: ExecutionPlan,
     program: Program,
     graph: GraphModule,
     lowered: Kept,
-    modules: Sequence[LoweredBackendModule],
     verdicts: Verdicts | None,
     calibration: CalibrationSummary | None,
     digest: str,
     transposes: Sequence[BorderStep],
 ) -> MethodReport:
+    modules = _delegates(graph)
     inside = Counter(
         operator_name(node) for module in modules for node in module.original_module.graph.nodes if is_operator(node)
     )
-    calls = tuple(_calls(plan, lowered.graph))
+    calls = tuple(calls_of(plan, lowered.graph))
     return MethodReport(
         name=plan.name,
         graph=digest,
@@ -185,15 +170,19 @@ def _method(
         between=tuple(where(node) for node in _between(lowered.graph)),
         kernels=_counts(Counter(call.operator for call in calls)),
         calls=calls,
-        border=(*_conversions(calls), *transposes),
+        border=(*conversions(calls), *transposes),
         planned_bytes=tuple(plan.non_const_buffer_sizes[1:]),  # the first is reserved
         pools=pools(program, plan),
     )
 
 
+def _delegates(graph: GraphModule) -> list[LoweredBackendModule]:
+    return [module for _, module, _ in get_lowered_submodules(graph)]
+
+
 def _own_verdicts(graph: GraphModule, verdicts: list[Verdicts]) -> Verdicts | None:
     """Take the verdicts that are about `graph` out of those of all methods: its delegates hold what they say."""
-    held = {node.name for _, module, _ in get_lowered_submodules(graph) for node in module.original_module.graph.nodes}
+    held = {node.name for module in _delegates(graph) for node in module.original_module.graph.nodes}
     for index, found in enumerate(verdicts):
         if {verdict.node for verdict in found if verdict.delegated} <= held:
             return verdicts.pop(index)
@@ -254,71 +243,6 @@ def _between(graph: Graph) -> Iterator[Node]:
     yield from (node for node in graph.nodes if node in between and is_operator(node) and not quantizes(node))
 
 
-def _calls(plan: ExecutionPlan, graph: Graph) -> Iterator[Call]:
-    # Calls follow the graph's order. Not every node becomes a call, and memory planning may add calls of its own.
-    left = [node for node in graph.nodes if is_operator(node)]
-    for chain in plan.chains:
-        for instruction in chain.instructions:
-            call = instruction.instr_args
-            if not isinstance(call, KernelCall):
-                continue
-            operator = plan.operators[call.op_index]
-            wanted = operator.name.replace("::", ".")
-            place = next(
-                (at for at, node in enumerate(left) if f"{operator_name(node)}.".startswith(f"{wanted}.")), None
-            )
-            node = None if place is None else left[place]
-            left = left if place is None else left[place + 1 :]
-            yield _call(plan, call, f"{operator.name}.{operator.overload}".rstrip("."), node)
-
-
-def _call(plan: ExecutionPlan, call: KernelCall, operator: str, node: Node | None) -> Call:
-    # Behind the arguments of the node there are its outputs, and what the kernel returns, which is the last of them.
-    arguments = list(node.args) if node is not None else [None] * (len(call.args) - 2)
-    sizes: dict[str, dict[int, int]] = {"constant": {}, "input": {}, "output": {}, "scratch": {}}
-    for position, value in enumerate(call.args):
-        argument = arguments[position] if position < len(arguments) else None
-        for index, tensor in _tensors(plan, value):
-            if tensor.allocation_info is None and tensor.data_buffer_idx > 0:
-                kind = "constant"
-            elif isinstance(argument, Node) and argument.target is alloc:
-                kind = "scratch"
-            else:
-                kind = "input" if position < len(arguments) else "output"
-            sizes[kind][index] = _bytes(tensor)
-    return Call(
-        operator,
-        module_path(node) if node is not None else "",
-        **{f"{kind}_bytes": sum(found.values()) for kind, found in sizes.items()},
-    )
-
-
-def _tensors(plan: ExecutionPlan, index: int) -> Iterator[tuple[int, Tensor]]:
-    """The tensors of a value: itself, those of a list, or none."""
-    value = plan.values[index].val
-    if isinstance(value, Tensor):
-        yield index, value
-    elif isinstance(value, (TensorList, OptionalTensorList)):
-        for item in value.items:
-            if item >= 0:  # an optional tensor that is not there is -1
-                yield from _tensors(plan, item)
-
-
-def _bytes(tensor: Tensor) -> int:
-    scalar: torch.dtype = get_scalar_type(tensor.scalar_type)
-    size: int = scalar.itemsize * math.prod(tensor.sizes)
-    return size
-
-
-def _conversions(calls: Sequence[Call]) -> Iterator[BorderStep]:
-    for call in calls:
-        name = call.operator.partition("::")[2]
-        kind = next((kind for kind in ("dequantize", "quantize") if name.startswith(f"{kind}_per")), None)
-        kind = "layout" if name.startswith("_clone_dim_order") else kind
-        if kind is not None:
-            yield BorderStep(kind, "CPU", call.operator, call.module, call.input_bytes + call.output_bytes, None)
-
-
 def _counts(found: Counter[str]) -> tuple[Count, ...]:
     return tuple(Count(operator, count) for operator, count in sorted(found.items(), key=lambda it: (-it[1], it[0])))
 
@@ -327,13 +251,18 @@ def _counts(found: Counter[str]) -> tuple[Count, ...]:
 
 
 def _estimated(
-    modules: Mapping[str, Sequence[LoweredBackendModule]],
+    program: Program, graphs: Mapping[str, GraphModule]
 ) -> tuple[tuple[Estimate, ...], tuple[Layer, ...], dict[str, list[BorderStep]]]:
     """Vela's estimates, its layers, and the transposes at the border of delegates by method."""
     estimates: list[Estimate] = []
     tables, origins = [], []
     borders = []
-    for method, module in ((method, module) for method, held in modules.items() for module in held):
+    for method, module in (
+        (plan.name, module)
+        for plan in program.execution_plan
+        if plan.name in graphs
+        for module in _delegates(graphs[plan.name])
+    ):
         delegate = recompiled(module)
         delegate.check_reproduced("layers", "give layers=False")
         estimates.append(estimate_of(delegate.compiled.summary))
@@ -374,73 +303,3 @@ def _parts(program: Program, pte_bytes: int) -> PteParts:
         payload_bytes=payloads - weights - commands,
         rest_bytes=pte_bytes - payloads - constants,
     )
-
-
-# gates
-
-
-def _delegation(row: Recipe, methods: Sequence[MethodReport]) -> float:
-    """See `ExportReport.delegation`."""
-    inside = outside = 0
-    for method in methods:
-        if not row.family.facts.delegates:
-            for kernel in method.kernels:
-                if "quantize_per_" not in kernel.operator and "_clone_dim_order" not in kernel.operator:
-                    own = kernel.operator.startswith("cortex_m::")
-                    inside, outside = inside + own * kernel.count, outside + (not own) * kernel.count
-        else:
-            inside += sum(each.count for each in method.delegated if "quantize_per_" not in each.operator)
-            outside += sum(each.count for each in method.not_delegated if "quantize_per_" not in each.operator)
-    return 100.0 * inside / (inside + outside) if inside + outside else 100.0
-
-
-class _Gates:
-    def __init__(
-        self, row: Recipe, methods: Sequence[MethodReport], estimates: Sequence[Estimate], delegation: float
-    ) -> None:
-        self._row = row
-        self._methods = methods
-        self._estimates = estimates
-        self._delegation = delegation
-
-    def max_sram(self, limit: float) -> Gate:
-        if not self._row.family.facts.has_firmware:
-            raise ArmRecipeError(
-                f"max_sram={limit:g}: {self._row.name} is for no firmware whose memory could be told. Allowed: recipes "
-                "for Ethos-U and Cortex-M. Leave it out."
-            )
-        # One method is loaded at a time, in the same memory.
-        needed = max(
-            sum(method.planned_bytes)
-            + (method.pools.method_bytes if method.pools else 0)
-            + (method.pools.temp_bytes if method.pools and not self._row.family.facts.delegates else 0)
-            for method in self._methods
-        )
-        what = "planned activations and the method allocator's pool"
-        if not self._row.family.facts.delegates:
-            what = "planned activations and the allocators' pools"
-        elif any(method.delegates for method in self._methods):
-            if not self._estimates:
-                raise ArmRecipeError(
-                    f"max_sram={limit:g}: nothing is known of Vela's peak of SRAM, as the session is from executorch's "
-                    "own export. Give layers=True, or export with arm_recipes.export."
-                )
-            needed += int(max(each.memory_kib.get("SRAM", 0.0) for each in self._estimates) * 1024)
-            what = f"Vela's peak of SRAM, {what}"
-        return Gate("max_sram", f"RAM in KiB ({what}), at most", limit, *_most(needed / 1024, limit))
-
-    def min_delegation(self, limit: float) -> Gate:
-        share = self._delegation
-        return Gate("min_delegation", f"{self._delegated} in percent, at least", limit, share, share >= limit)
-
-    def require_full_delegation(self) -> Gate:
-        share = self._delegation
-        return Gate("require_full_delegation", f"{self._delegated} in percent, at least", 100.0, share, share == 100.0)
-
-    @property
-    def _delegated(self) -> str:
-        return self._row.family.facts.counted
-
-
-def _most(figure: float, limit: float) -> tuple[float, bool]:
-    return figure, figure <= limit

@@ -136,46 +136,6 @@ def verify(
         ModelError: the session is not of a recipe of arm_recipes, or not done.
         ToolError: the simulator asked for is not installed.
     """
-    """Compare a lowered program, run on a reference simulator, with the model it was made from.
-
-    ``verify(session, data)`` takes any session of a recipe of arm_recipes, also one from executorch's own `export`.
-    ``verify(model, recipe, data)`` exports first, with `export`. The same inputs give the same report.
-
-    Args:
-        session: done with its export.
-        model: what `export` takes for one method.
-        recipe: an `ArmRecipeType`, of which `options` are the options, or an ExportRecipe.
-        data: what `load_calibration` takes; or the same with labels: pairs of a sample and its label or of a batch and
-            its labels, as a DataLoader gives them, one such pair, or dicts with a key ``label``.
-        labels: class indices, one per sample, where the data holds none; or the path of a file of them: .npy, .pt and
-            the like, or .txt or .csv with one on each line; or ``folders``, for data in one folder per class: the
-            classes are numbered in the order of the folders' names.
-        method: of the program; may be left out where there is but one.
-        float_model: the model in float, where the session was given a program that was quantized before.
-        simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
-            any other recipe the reference simulator of its family; ``reference`` or ``vulkan`` for one of them.
-            ``fvp``, for Ethos-U, Cortex-M55 and M85: the .pte on Arm's FVP on PATH, by the runner that the environment
-            variable ARM_RECIPES_FVP_RUNNER names.
-        per_layer: trace the error layer by layer.
-        metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
-            top-1 and top-5. Its name is what the report calls it.
-        min_sqnr: a gate: the least SQNR in dB of each simulated output against the float model's (or the quantized
-            module's where there is no float model).
-        max_accuracy_drop: a gate: by how much the simulated program's accuracy may be below the float model's, in
-            percentage points for top-1, in the metric's own unit for a metric. Needs labels.
-        max_samples: the most samples that are used.
-        timeout: seconds that the simulator may take for one delegate, or one program, on one sample.
-        progress: show a progress bar on standard error; by default where that is a terminal.
-        example_inputs: only with a model: what `export` takes; by default the first sample.
-        calibration: only with a model: what `export` takes; by default the samples of `data`, for want of better ones.
-        **options: of the recipe, if it is given as an `ArmRecipeType`.
-
-    Raises:
-        CalibrationError: the data is not what the model takes.
-        SimulationError: the simulator crashed, took too long, or does not accept the program.
-        ModelError: the session is not of a recipe of arm_recipes, or not done.
-        ToolError: the simulator asked for is not installed.
-    """
     check_limits(min_sqnr=min_sqnr, max_accuracy_drop=max_accuracy_drop)
     settings = _Settings(
         labels=labels,

@@ -183,24 +183,22 @@ def gates_of(
         max_accuracy_drop: greatest loss of accuracy that was asked for; None for no such gate.
     """
     for delegate in delegates:
-        what = f"{delegate.name}: compiling it again gives its own bytes (1: yes, 0: no), at least"
-        yield Gate("same_graph", what, 1.0, float(delegate.reproduced), delegate.reproduced)
+        what = f"{delegate.name}: compiling it again gives its own bytes (1: yes, 0: no)"
+        yield Gate.at_least("same_graph", what, 1.0, float(delegate.reproduced))
     for index, (nearer, elements) in sorted(nearness.items()):
         # The lowering may add ten times the noise of the quantization, which on few elements may be small by luck.
         # Measured (docs/verify.md): 0 dB and more where a program is right, -6 on ten elements; below -11 where a small
         # one has a wrong weight.
         limit = -10 * (1 + 10 / max(elements, 1))
-        what = (
-            f"SQNR in dB of output {index}, simulated against quantized, less that of quantized against float, at least"
-        )
-        yield Gate("same_function", what, limit, nearer, nearer >= limit)
+        what = f"SQNR in dB of output {index}, simulated against quantized, less that of quantized against float"
+        yield Gate.at_least("same_function", what, limit, nearer)
     if min_sqnr is not None:
         first = comparisons[0].reference
         for comparison in comparisons:
             if (comparison.reference, comparison.candidate) == (first, SIMULATED):
                 figure = comparison.metrics["sqnr_db"]
-                what = f"SQNR in dB of output {comparison.output}, simulated against {first}, at least"
-                yield Gate("min_sqnr", what, min_sqnr, figure, figure >= min_sqnr)
+                what = f"SQNR in dB of output {comparison.output}, simulated against {first}"
+                yield Gate.at_least("min_sqnr", what, min_sqnr, figure)
     if max_accuracy_drop is not None and accuracy is not None:
         stage = next(iter(accuracy.figures))
         name = next(iter(accuracy.figures[stage]))
