@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,9 @@ def test_the_readmes_first_lines_work(tmp_path: Path) -> None:
     assert (tmp_path / "model.pte").read_bytes()[4:6] == b"ET"
     assert "ethos-u85-256" in done.stdout
     assert "TOSA reference model" in done.stdout
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r'\]\((?!http)([^)#]+)[^)]*\)|src="([^"]+)"', _README)
+    missing = [path for pair in links for path in pair if path and not (ROOT / path).exists()]
+    assert links and not missing
