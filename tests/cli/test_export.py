@@ -25,6 +25,8 @@ from arm_recipes.session.loading import load_model
 
 from .documents import valid
 
+pytestmark = pytest.mark.slow
+
 # Two delegates on Ethos-U55, with operators between and behind them that no Arm target takes.
 _MODEL = """
 import torch

@@ -34,6 +34,7 @@ def _run(line: str) -> int:
     return group.main(shlex.split(line))
 
 
+@pytest.mark.slow
 def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = "--csv all.points --resume all.json --export-best best.pte --html all.html --report r.json"
     line = f"sweep model.py:net -r ethosu-u55-int8 {_FEW} {files}"

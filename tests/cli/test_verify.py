@@ -16,6 +16,8 @@ from arm_recipes.session.loading import load_model
 
 from .documents import valid
 
+pytestmark = pytest.mark.slow
+
 _MODEL = """
 import torch
 from torch import nn
