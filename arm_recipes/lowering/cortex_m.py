@@ -25,7 +25,7 @@ from .checks import ProgramCheck
 from .integer_io import integer_io
 from .portable_kernels import PortableCheck, QuantizerVerdicts
 from .quantization import quantization
-from .snapshot import Keep
+from .snapshot import TakeSnapshot
 from .unused import DropCopies, DropUnusedConstants
 
 
@@ -70,7 +70,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
                 lower,
                 PortableCheck(recipe, options.allow_portable_fallback),
                 KernelCheck(recipe),
-                Keep(recipe, options),
+                TakeSnapshot(recipe, options),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),

@@ -25,7 +25,7 @@ from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
 from .integer_io import integer_io
 from .quantization import quantization
-from .snapshot import Keep
+from .snapshot import TakeSnapshot
 
 _QUANTIZATION_CONFIGS = {
     Precision.INT8: get_symmetric_quantization_config,
@@ -74,7 +74,7 @@ def delegated(
                 check,
                 *integer_io(recipe, options.io_dtype),
                 *replace,
-                Keep(recipe, options),
+                TakeSnapshot(recipe, options),
             ],
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),

@@ -21,7 +21,7 @@ from arm_recipes.recipes.options import Options
 
 
 @dataclass(frozen=True)
-class Kept:
+class Snapshot:
     """One method's lowered program, as it was before to_executorch. Nothing in it but the graph's nodes is a copy.
 
     Attributes:
@@ -42,14 +42,14 @@ class Kept:
 
 
 # Beside the managers and not on them, as they are upstream's. What is kept goes when its manager and session go.
-_KEPT: WeakKeyDictionary[EdgeProgramManager, dict[str, Kept]] = WeakKeyDictionary()
+_SNAPSHOTS: WeakKeyDictionary[EdgeProgramManager, dict[str, Snapshot]] = WeakKeyDictionary()
 
 
 # What simulators and reports need of a node's meta: its shape and layout, and where it comes from.
 _META = ("val", "from_node", "nn_module_stack")
 
 
-class Keep:
+class TakeSnapshot:
     """The last edge manager callable of every recipe. Asks for no passes, and copies the nodes of each method's graph.
 
     That is less than a millisecond for a delegated program, whose graph is a few nodes, and a few milliseconds for
@@ -61,17 +61,19 @@ class Keep:
         self._options = options
 
     def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
-        _KEPT[manager] = {method: self._copied(manager.exported_program(method)) for method in sorted(manager.methods)}
+        _SNAPSHOTS[manager] = {
+            method: self._copied(manager.exported_program(method)) for method in sorted(manager.methods)
+        }
         return []
 
-    def _copied(self, program: ExportedProgram) -> Kept:
+    def _copied(self, program: ExportedProgram) -> Snapshot:
         graph = Graph()
         nodes: dict[Any, Any] = {}
         graph.output(graph.graph_copy(program.graph, nodes))
         for node in graph.nodes:
             node.meta = {key: node.meta[key] for key in _META if key in node.meta}
         names = [node.target for node in graph.find_nodes(op="get_attr")]
-        return Kept(
+        return Snapshot(
             self._recipe,
             self._options,
             graph,
@@ -82,7 +84,7 @@ class Keep:
         )
 
 
-def kept(session: ExportSession) -> dict[str, Kept]:
+def snapshots(session: ExportSession) -> dict[str, Snapshot]:
     """The lowered programs of a session by method, as they were before to_executorch.
 
     Works for any session of a recipe of arm_recipes, also one from executorch's own `export`.
@@ -91,8 +93,8 @@ def kept(session: ExportSession) -> dict[str, Kept]:
         ModelError: the session has none.
     """
     for artifact in reversed(session.get_stage_artifacts().values()):
-        if isinstance(artifact.data, EdgeProgramManager) and artifact.data in _KEPT:
-            return _KEPT[artifact.data]
+        if isinstance(artifact.data, EdgeProgramManager) and artifact.data in _SNAPSHOTS:
+            return _SNAPSHOTS[artifact.data]
     raise ModelError(
         "The session keeps no lowered program of an Arm recipe: it was not exported, its recipe is not of arm_recipes, "
         "its pipeline_stages leave out EDGE_PROGRAM_MANAGER_TRANSFORM, or another recipe that it was combined with "

@@ -17,7 +17,7 @@ from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.calibration import calibration_summary
 from arm_recipes.lowering.records import CalibrationSummary
-from arm_recipes.lowering.snapshot import Kept, kept
+from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.recipes import options as declarations
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
@@ -75,7 +75,7 @@ def report(
         raise ArmRecipeError(
             f"report of {type(session).__name__}: give what arm_recipes.export or executorch's own export returned."
         )
-    programs = kept(session)
+    programs = snapshots(session)
     row, options = next((each.recipe, each.options) for each in programs.values())
     program = session.get_executorch_program()
     pte = bytes(session.get_pte_buffer())
@@ -124,7 +124,7 @@ def _versions() -> dict[str, str]:
 
 
 def _methods(
-    session: ExportSession, programs: Mapping[str, Kept], transposes: Mapping[str, Sequence[BorderStep]]
+    session: ExportSession, programs: Mapping[str, Snapshot], transposes: Mapping[str, Sequence[BorderStep]]
 ) -> Iterator[MethodReport]:
     program = session.get_executorch_program()
     graphs = lowered_graphs(session)
@@ -149,7 +149,7 @@ def _method(
     plan: ExecutionPlan,
     program: Program,
     graph: GraphModule,
-    lowered: Kept,
+    lowered: Snapshot,
     verdicts: Verdicts | None,
     calibration: CalibrationSummary | None,
     digest: str,

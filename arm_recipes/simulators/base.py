@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from executorch.export import ExportSession
     from torch import Tensor
 
-    from arm_recipes.lowering.snapshot import Kept
+    from arm_recipes.lowering.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Traced:
 class Maker(Protocol):
     """How a simulator is made, as `registry` does: its class, or a function."""
 
-    def __call__(self, session: ExportSession, program: Kept, /, *, timeout: float) -> Simulator:
+    def __call__(self, session: ExportSession, program: Snapshot, /, *, timeout: float) -> Simulator:
         """
         Args:
             session: done with its export.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from executorch.export import ExportSession
 from torch import Tensor
 
-from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.simulators.worker.process import Process, running
 from arm_recipes.upstream.graphs import operator_name, origin_of
 
@@ -24,20 +24,20 @@ class CortexMReference:
     delegates: tuple[SimulatedDelegate, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, snapshot: Snapshot, *, timeout: float) -> None:
         """
         Args:
             session: done with its export.
-            kept: one method's lowered program.
+            snapshot: one method's lowered program.
             timeout: seconds for one sample.
 
         Raises:
             SimulationError: the program can't be simulated.
         """
-        self.proves = kept.recipe.family.facts.reference_proves
+        self.proves = snapshot.recipe.family.facts.reference_proves
         self._timeout = timeout
-        self._graph = kept.graph
-        self._content, self._tensors = to_message(program_of(kept.graph, kept.signature, kept.tensors, ()))
+        self._graph = snapshot.graph
+        self._content, self._tensors = to_message(program_of(snapshot.graph, snapshot.signature, snapshot.tensors, ()))
         digest = hashlib.sha256(json.dumps(self._content, sort_keys=True).encode())
         for name in sorted(self._tensors):
             digest.update(self._tensors[name].tobytes())

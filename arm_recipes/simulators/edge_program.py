@@ -55,7 +55,7 @@ class Program:
 
 
 def program_of(graph: torch.fx.Graph, signature: Any, tensors: Any, delegates: Sequence[str]) -> Program:
-    """The program of a kept graph (see `lowering.keeping.Kept`).
+    """The program of a kept graph (see `lowering.snapshot.Snapshot`).
 
     Raises:
         SimulationError: it keeps state between calls, or holds control flow outside of delegates.

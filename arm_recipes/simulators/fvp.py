@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from arm_recipes.errors import ModelError, SimulationError
-from arm_recipes.lowering.snapshot import Kept, kept
+from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.tools.fvp import RUNNER, find_board
 from arm_recipes.tools.processes import run_tool
 from arm_recipes.upstream.compile_specs import ethos_u_target
@@ -37,7 +37,7 @@ class Fvp:
 
     delegates: tuple[SimulatedDelegate, ...] = ()
 
-    def __init__(self, session: ExportSession, program: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float) -> None:
         """
         Args:
             session: done with its export.
@@ -49,7 +49,7 @@ class Fvp:
             SimulationError: the program keeps state.
             ModelError: the session's program has other methods.
         """
-        if len(kept(session)) > 1:
+        if len(snapshots(session)) > 1:
             raise ModelError("simulator='fvp' runs a program's only method, and this one has several. Export it alone.")
         self._board, self._program, self._runner = find_board(program.recipe.target.name)
         refuse_state(program.signature)

@@ -17,7 +17,7 @@ from arm_recipes.tools.fvp import find_board
 if TYPE_CHECKING:
     from executorch.export import ExportSession
 
-    from arm_recipes.lowering.snapshot import Kept
+    from arm_recipes.lowering.snapshot import Snapshot
 
     from .base import Maker, Simulator
 
@@ -49,7 +49,7 @@ class Row:
     traces: bool = True
     needs: Callable[[Recipe], object] = lambda recipe: None
 
-    def make(self, session: ExportSession, program: Kept, *, timeout: float) -> Simulator:
+    def make(self, session: ExportSession, program: Snapshot, *, timeout: float) -> Simulator:
         """Make it, as `base.Maker` says."""
         module, _, name = self.made_by.rpartition(".")
         maker: Maker = getattr(importlib.import_module(module), name)
@@ -112,7 +112,7 @@ def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool) -> None:
         own[0].needs(recipe)
 
 
-def make_simulator(simulator: str, session: ExportSession, program: Kept, *, timeout: float) -> Simulator:
+def make_simulator(simulator: str, session: ExportSession, program: Snapshot, *, timeout: float) -> Simulator:
     """Make the simulator called `simulator`, or for ``auto`` the first that works.
 
     Args:

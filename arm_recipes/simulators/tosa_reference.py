@@ -17,7 +17,7 @@ from executorch.export import ExportSession
 from torch import Tensor
 
 from arm_recipes.errors import LoweringError, SimulationError
-from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.simulators.worker.process import running
 from arm_recipes.upstream.delegates import ARM_BACKENDS, Recompiled, recompiled
 from arm_recipes.upstream.tosa_graphs import with_all_outputs
@@ -31,11 +31,11 @@ class TosaReference:
 
     name = "TOSA reference model"
 
-    def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, snapshot: Snapshot, *, timeout: float) -> None:
         """
         Args:
             session: done with its export.
-            kept: one method's lowered program.
+            snapshot: one method's lowered program.
             timeout: seconds for one delegate and sample.
 
         Raises:
@@ -44,13 +44,13 @@ class TosaReference:
         process = running("tosa", self.name)
         process.call({"do": "forget"}, {}, timeout=timeout)
         process.loaded.clear()
-        self.proves = kept.recipe.family.facts.reference_proves
+        self.proves = snapshot.recipe.family.facts.reference_proves
         self.notes: tuple[str, ...] = ()
         self._timeout = timeout
         self._modules = {
-            name: module for name, module in kept.modules.items() if isinstance(module, LoweredBackendModule)
+            name: module for name, module in snapshot.modules.items() if isinstance(module, LoweredBackendModule)
         }
-        self._program = program_of(kept.graph, kept.signature, kept.tensors, list(self._modules))
+        self._program = program_of(snapshot.graph, snapshot.signature, snapshot.tensors, list(self._modules))
         self._compiled = {name: _recompiled(module) for name, module in self._modules.items()}
         try:
             self.delegates = tuple(

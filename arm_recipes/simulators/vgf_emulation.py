@@ -17,7 +17,7 @@ from executorch.export import ExportSession
 from torch import Tensor
 
 from arm_recipes.errors import SimulationError
-from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.tools.processes import run_tool
 from arm_recipes.tools.vulkan import ROOT, find_scenario_runner, find_vgf_dump
 
@@ -30,11 +30,11 @@ class VgfEmulation(TosaReference):
 
     name = "Arm's ML emulation layer for Vulkan on Mesa's llvmpipe"
 
-    def __init__(self, session: ExportSession, kept: Kept, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, snapshot: Snapshot, *, timeout: float) -> None:
         """
         Args:
             session: done with its export.
-            kept: one method's lowered program.
+            snapshot: one method's lowered program.
             timeout: seconds for one delegate and sample.
 
         Raises:
@@ -43,7 +43,7 @@ class VgfEmulation(TosaReference):
         """
         self._runner, self._environment = find_scenario_runner()
         self._dump = find_vgf_dump()
-        super().__init__(session, kept, timeout=timeout)
+        super().__init__(session, snapshot, timeout=timeout)
         self.proves = (
             "that the .vgf files in the program compute what the model does, in Arm's emulation of the ML extensions. "
             "It does not prove a device's driver"

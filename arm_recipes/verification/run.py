@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from arm_recipes.errors import ArmRecipeError, ModelError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.checks import quantized
-from arm_recipes.lowering.snapshot import Kept, kept
+from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.recipes.catalog import BY_NAME
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import InputSpec, specs_of
@@ -256,7 +256,7 @@ def _verify_session(
     session: ExportSession, data: object, settings: _Settings, notes: tuple[str, ...] = ()
 ) -> VerifyReport:
     """Run every sample through the session's stages, and through its program on the simulator."""
-    programs = kept(session)
+    programs = snapshots(session)
     method = _method(programs, settings.method)
     program = programs[method]
     check_simulator(settings.simulator, program.recipe, per_layer=settings.per_layer)
@@ -295,7 +295,7 @@ def _verify_session(
     )
 
 
-def _method(programs: Mapping[str, Kept], method: str | None) -> str:
+def _method(programs: Mapping[str, Snapshot], method: str | None) -> str:
     if method is None and len(programs) == 1:
         return next(iter(programs))
     if method is None or method not in programs:

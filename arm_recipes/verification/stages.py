@@ -14,7 +14,7 @@ from torch.fx import GraphModule
 
 from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
-from arm_recipes.lowering.snapshot import Kept
+from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.samples import specs_of
 from arm_recipes.session.arguments import Model, in_eval_mode
 from arm_recipes.simulators.base import Simulator
@@ -36,7 +36,7 @@ class Stages:
         notes: which stage is missing, and why.
     """
 
-    def __init__(self, session: ExportSession, method: str, program: Kept, float_model: Model | None) -> None:
+    def __init__(self, session: ExportSession, method: str, program: Snapshot, float_model: Model | None) -> None:
         self._session = session
         self._method = method
         self._program = program

@@ -17,7 +17,6 @@ import tracemalloc
 from executorch.export import ExportRecipe, StageType, export
 
 from arm_recipes import ArmRecipeType
-from arm_recipes.lowering.snapshot import Keep
 from tests.models import mobilenet_v2
 
 RECIPES = ["TOSA_FP", "ETHOSU_U55_INT8", "CORTEX_M55_INT8"]
@@ -31,7 +30,7 @@ def main() -> None:
         recipe = ExportRecipe.get_recipe(ArmRecipeType[name])
         lowering = recipe.lowering_recipe
         assert lowering is not None and lowering.edge_manager_transform_passes is not None
-        (keep,) = [one for one in lowering.edge_manager_transform_passes if isinstance(one, Keep)]
+        (keep,) = [one for one in lowering.edge_manager_transform_passes if isinstance(one, TakeSnapshot)]
         recipe.pipeline_stages = [
             StageType.SOURCE_TRANSFORM,
             StageType.QUANTIZE,

@@ -27,7 +27,7 @@ from arm_recipes import (
     load_calibration,
     verify,
 )
-from arm_recipes.lowering.snapshot import Kept, kept
+from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.verification.result import VerifyReport
 from tests import models, tiny_models
@@ -55,8 +55,8 @@ _DATA = _samples(models.conv_net())
 # --- Broken programs ---------------------------------------------------------------------------------------------
 
 
-def _program(session: ExportSession) -> Kept:
-    return kept(session)["forward"]
+def _program(session: ExportSession) -> Snapshot:
+    return snapshots(session)["forward"]
 
 
 def _with_changed_constant(graph: bytes, name: str) -> bytes:
