@@ -17,6 +17,7 @@ import tracemalloc
 from executorch.export import ExportRecipe, StageType, export
 
 from arm_recipes import ArmRecipeType
+from arm_recipes.lowering.snapshot import TakeSnapshot
 from tests.models import mobilenet_v2
 
 RECIPES = ["TOSA_FP", "ETHOSU_U55_INT8", "CORTEX_M55_INT8"]
