@@ -41,6 +41,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # torch and executorch, which the tests' modules have imported, stay
 
 
+# Coverage doubles the time of an export, nearly all of which is in executorch. Of tests that export for each row of the
+# catalog, it is measured in those of these rows; tests of more that is covered elsewhere are marked no_cover by hand.
+_MEASURED = ("ETHOSU_U55_INT8", "ETHOSU_U85_A16W8", "TOSA_FP", "VGF_INT8", "CORTEX_M55_INT8")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         families, exports = reached(item)
@@ -48,16 +53,25 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
             item.add_marker(family.value)
         if exports and item.get_closest_marker("quick") is None:
             item.add_marker("slow")
+        row = _row(item)
+        if exports and row is not None and row.name not in _MEASURED:
+            item.add_marker("no_cover")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     if "PYTEST_XDIST_WORKER" in os.environ:  # The long ones first, so that no worker is left with one at the end.
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+def _row(item: pytest.Function) -> catalog.Recipe | None:
+    """The row of the catalog that the test is given."""
+    row = item.callspec.params.get("recipe") if hasattr(item, "callspec") else None
+    return row if isinstance(row, catalog.Recipe) else None
+
+
 def _group(item: pytest.Function) -> str:
     """What one of several workers runs: a file, or what exports rows of the catalog, and so shares exports."""
-    row = item.callspec.params.get("recipe") if hasattr(item, "callspec") else None
-    if not isinstance(row, catalog.Recipe) or not reached(item).exports:
+    row = _row(item)
+    if row is None or not reached(item).exports:
         return item.nodeid.partition("::")[0]
     return "rows of Cortex-M" if row.family is catalog.Family.CORTEX_M else "rows with delegates"
 

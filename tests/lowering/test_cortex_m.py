@@ -117,12 +117,14 @@ def _output_dim_order(program: Any) -> list[int]:
 # --- What is written ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("network", _SUPPORTED)
 def test_channels_last_equals_the_script(network: str, tmp_path: Path) -> None:
     expected = compile_with_script(f"tests.tiny_models:{network}", "cortex-m55", tmp_path, "-q")
     assert _exported(network, io_layout="channels_last").buffer == expected
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("network", ["conv1d", "lstm"])
 def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(network: str, tmp_path: Path) -> None:
     expected = compile_with_script(f"tests.tiny_models:{network}", "cortex-m55", tmp_path, "-q")
@@ -131,6 +133,7 @@ def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(network
     assert session.get_pte_buffer() == expected
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", _BY_ISA.values())
 def test_each_instruction_set_equals_the_script(name: str, tmp_path: Path) -> None:
     expected = compile_with_script("tests.models:conv_net", catalog.BY_NAME[name].target.name, tmp_path, "-q")
@@ -243,6 +246,7 @@ def test_a_recipe_can_be_used_again() -> None:
 # --- The seed's figures ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @pytest.mark.xdist_group("mobilenet")
 def test_mobilenet_v2() -> None:
     """64 compute kernels, as many of each kind as upstream's own test of torchvision's MobileNetV2 counts."""
@@ -262,6 +266,7 @@ def test_mobilenet_v2() -> None:
     assert len(dropped.buffer) < 0.94 * len(default.get_pte_buffer())
 
 
+@pytest.mark.no_cover
 def test_mobilenet_v3_small() -> None:
     """Likewise. The hard swishes are a minimum and a multiplication each."""
     assert _kernels(_exported("mobilenet_v3_small", drop_unused_constants=True).program) == {

@@ -22,6 +22,8 @@ from tests import models
 from tests.exports import Model, exported
 from tests.script import compile_with_script
 
+pytestmark = pytest.mark.no_cover  # what runs is executorch's script, and what test_recipes.py runs too
+
 _FAMILIES = (catalog.Family.ETHOS_U, catalog.Family.TOSA, catalog.Family.VGF)
 _DELEGATED = [recipe for recipe in catalog.RECIPES if recipe.family in _FAMILIES]
 _BY_HAND = [

@@ -9,6 +9,7 @@ from tests import models
 from tests.exports import exported
 
 
+@pytest.mark.no_cover
 @pytest.mark.xdist_group("mobilenet")
 @pytest.mark.parametrize("name", ["ETHOSU_U55_INT8", "CORTEX_M55_INT8"])
 def test_the_lowering_costs_little_beside_the_quantization(name: str) -> None:
