@@ -48,7 +48,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Figures:
+class KeyFigures:
     """Key figures, each with what it is: ``("3,712,032", "bytes of .pte")``."""
 
     figures: tuple[tuple[str, str], ...]
@@ -194,7 +194,19 @@ class OnlyPage:
 
 
 Block = (
-    Heading | Paragraph | Items | Words | Figures | Facts | Table | Stack | Bars | Steps | Scatter | OnlyText | OnlyPage
+    Heading
+    | Paragraph
+    | Items
+    | Words
+    | KeyFigures
+    | Facts
+    | Table
+    | Stack
+    | Bars
+    | Steps
+    | Scatter
+    | OnlyText
+    | OnlyPage
 )
 
 

@@ -8,9 +8,9 @@ from .blocks import (
     Bars,
     Block,
     Facts,
-    Figures,
     Heading,
     Items,
+    KeyFigures,
     OnlyPage,
     OnlyText,
     Scatter,
@@ -49,7 +49,7 @@ def _own(blocks: Iterable[Block], page: bool) -> Iterator[Block]:
 
 def _empty(block: Block) -> bool:
     match block:
-        case Items(content) | Words(content) | Figures(content) | Facts(content) | Bars(bars=content):
+        case Items(content) | Words(content) | KeyFigures(content) | Facts(content) | Bars(bars=content):
             return not content
         case Table(rows=content) | Steps(steps=content) | Scatter(dots=content) | Stack(parts=content):
             return not content

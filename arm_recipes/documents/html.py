@@ -23,9 +23,9 @@ from .blocks import (
     Column,
     Document,
     Facts,
-    Figures,
     Heading,
     Items,
+    KeyFigures,
     Paragraph,
     Scatter,
     Stack,
@@ -88,7 +88,7 @@ def _words(block: Words) -> str:
     return f'<p class="words">{spans}</p>'
 
 
-def _figures(block: Figures) -> str:
+def _figures(block: KeyFigures) -> str:
     tiles = "".join(f"<div><b>{_text(figure)}</b><span>{_text(what)}</span></div>" for figure, what in block.figures)
     return f'<div class="figures">{tiles}</div>'
 
@@ -103,7 +103,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Paragraph: _paragraph,
     Items: _items,
     Words: _words,
-    Figures: _figures,
+    KeyFigures: _figures,
     Facts: _facts,
     Stack: svg.stack,
     Bars: svg.bars,

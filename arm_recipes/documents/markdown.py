@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from .blocks import Block, Document, Facts, Figures, Heading, Items, Paragraph, Table, Words, table
+from .blocks import Block, Document, Facts, Heading, Items, KeyFigures, Paragraph, Table, Words, table
 from .flow import flow
 from .forms import FORMS, visible, written
 
@@ -31,7 +31,7 @@ def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
             yield "\n".join(f"{mark} " + "<br>".join(_escaped(line) for line in item) for item in lines)
         elif isinstance(block, Words):
             yield ", ".join(_escaped(word) for word in block.texts)
-        elif isinstance(block, Figures):
+        elif isinstance(block, KeyFigures):
             yield "\n".join(f"- **{_escaped(figure)}** {_escaped(what)}" for figure, what in block.figures)
         elif isinstance(block, Facts):
             yield _table(table(("", ""), block.facts))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .blocks import Block, Column, Document, Facts, Figures, Heading, Items, Paragraph, Table, Words
+from .blocks import Block, Column, Document, Facts, Heading, Items, KeyFigures, Paragraph, Table, Words
 from .flow import flow
 from .forms import FORMS, visible, written
 
@@ -58,7 +58,7 @@ def _pieces(blocks: Iterable[Block], width: int) -> Iterator[_Piece]:
             yield _Piece(_items(block, width), closed=True)
         elif isinstance(block, Words):
             yield _Piece(_words(block.texts, width))
-        elif isinstance(block, Figures):
+        elif isinstance(block, KeyFigures):
             yield _Piece(_words([f"{figure} {what}" for figure, what in block.figures], width))
         elif isinstance(block, Facts):
             yield _Piece(_table((Column("", "code"), Column("")), block.facts, width, header=False), closed=True)

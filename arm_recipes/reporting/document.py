@@ -11,9 +11,9 @@ from arm_recipes.documents.blocks import (
     Column,
     Document,
     Facts,
-    Figures,
     Heading,
     Items,
+    KeyFigures,
     OnlyPage,
     OnlyText,
     Paragraph,
@@ -58,7 +58,7 @@ def _introduction(report: ExportReport) -> Iterator[Block]:
             "hardware.",
             "note",
         )
-    yield Figures(tuple(_figures(report)))
+    yield KeyFigures(tuple(_figures(report)))
 
 
 def _figures(report: ExportReport) -> Iterator[tuple[str, str]]:

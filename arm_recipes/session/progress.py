@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 _Sample = TypeVar("_Sample")
 
 
-class Bars:
+class ProgressBars:
     """Shows on standard error how far an export is; does nothing where it is not to be shown."""
 
     def __init__(self, progress: Progress | None) -> None:
@@ -75,13 +75,13 @@ class _Followed(Stage):
 
 
 @contextlib.contextmanager
-def shown(enabled: bool, console: Console | None = None) -> Iterator[Bars]:
+def shown(enabled: bool, console: Console | None = None) -> Iterator[ProgressBars]:
     """Bars for the time of the context, gone afterwards; on standard error if no other console is given."""
     if not enabled:
-        yield Bars(None)
+        yield ProgressBars(None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = console or Console(stderr=True)
     # Standard output is the export's to redirect.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        yield Bars(progress)
+        yield ProgressBars(progress)

@@ -91,7 +91,7 @@ def sweep(
         return export(model, recipe, example_inputs, calibration=calibration, progress=progress, **user_options)
 
     store = Store(resume, header(rows, settings))
-    lowered = _Lowered()
+    lowered = _Lowerings()
     try:
         lowered.lower(tasks, exported)
         store.start({name: program.digest() for name, program in lowered.programs.items()}, tasks, skipped)
@@ -119,7 +119,7 @@ def sweep(
 
 
 @dataclass
-class _Lowered:
+class _Lowerings:
     """What the recipes of a sweep lower to, one program for those that lower alike.
 
     Attributes:

@@ -16,9 +16,9 @@ from arm_recipes.documents.blocks import (
     Document,
     Dot,
     Facts,
-    Figures,
     Heading,
     Items,
+    KeyFigures,
     Paragraph,
     Scatter,
     Stack,
@@ -57,7 +57,7 @@ def _details(name: str, cycles: int) -> tuple[Heading | Paragraph | Table, ...]:
 _DOCUMENT = Document(
     "Document",
     (
-        Figures((("1,234", "bytes"),)),
+        KeyFigures((("1,234", "bytes"),)),
         Paragraph("make all", "code"),
         Scatter(
             "plot",
@@ -214,7 +214,7 @@ class TestInABrowser:
             Paragraph(long, "code"),
             Items((f"{long}\n{long}",)),
             Words((long, "b")),
-            Figures(((long, long), ("1", long))),
+            KeyFigures(((long, long), ("1", long))),
             Facts(((long, long), ("a", long))),
             Stack(long, ((long, 3), ("b", 1))),
             Bars(long, ((long, (1.0, 123456.0)),), (long, "b")),
