@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import os
 import runpy
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -74,6 +75,21 @@ def _group(item: pytest.Function) -> str:
     if row is None or not reached(item).exports:
         return item.nodeid.partition("::")[0]
     return "rows of Cortex-M" if row.family is catalog.Family.CORTEX_M else "rows with delegates"
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """For no_cover pytest-cov pauses its measurement; below that each of its workers has another, which would go on."""
+    paused = []
+    if item.get_closest_marker("no_cover") is not None and "coverage" in sys.modules:
+        while measurement := sys.modules["coverage"].Coverage.current():
+            measurement.stop()
+            paused.append(measurement)
+    try:
+        return (yield)
+    finally:
+        for measurement in reversed(paused):
+            measurement.start()
 
 
 @pytest.hookimpl(wrapper=True)
