@@ -128,6 +128,12 @@ def seeded(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Example:
     return Example(model, inputs)
 
 
+def linear(seed: int = 0) -> Example:
+    """What is lowered soonest, for tests that are not about the network."""
+    torch.manual_seed(seed)
+    return Example(nn.Sequential(nn.Linear(16, 8), nn.ReLU()).eval(), (torch.randn(1, 16),))
+
+
 def conv_net() -> Example:
     return seeded(ConvNet, (1, 3, 8, 8))
 

@@ -14,7 +14,7 @@ import pytest
 from arm_recipes import ArmRecipeError, ArmRecipeType, SweepResult, sweep
 from arm_recipes.cli import group
 from arm_recipes.sweeping.executors import dask_executor
-from tests.sweeping.test_retarget import linear
+from tests.models import linear
 
 distributed = pytest.importorskip("distributed")
 

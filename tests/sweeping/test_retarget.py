@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from arm_recipes import ArmRecipeError, ArmRecipeType, OptionError, export, retarget, vela_estimates
 from tests import models
 from tests.exports import exported
+from tests.models import linear
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8
 U65 = ArmRecipeType.ETHOSU_U65_INT8
@@ -73,12 +74,6 @@ def _emitted_anew(session: ExportSession) -> bytes:
     return bytes(
         serialize_for_executorch(manager._emitter_output, config, manager._data_serializer, manager._named_data)[0]
     )
-
-
-def linear(seed: int = 0) -> models.Example:
-    """What is lowered soonest."""
-    torch.manual_seed(seed)
-    return models.Example(nn.Sequential(nn.Linear(16, 8), nn.ReLU()).eval(), (torch.randn(1, 16),))
 
 
 def _methods() -> tuple[dict[str, nn.Module], dict[str, Any]]:

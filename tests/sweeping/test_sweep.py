@@ -31,7 +31,8 @@ from arm_recipes import (
 )
 from arm_recipes.sweeping.executors import _hidden_main
 from arm_recipes.tools.vela.compiler import VelaFailure
-from tests.sweeping.test_retarget import _two_subgraphs, linear
+from tests.models import linear
+from tests.sweeping.test_retarget import _two_subgraphs
 
 U55 = ArmRecipeType.ETHOSU_U55_INT8
 U65 = ArmRecipeType.ETHOSU_U65_INT8
