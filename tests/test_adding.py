@@ -109,7 +109,7 @@ def test_a_target_is_one_row(copy: Path, worked: dict[str, Any]) -> None:
     assert worked["same as spelled out"]
     (recipe,) = [
         recipe
-        for recipe in json.loads(_run(copy, "-m", "arm_recipes", "list", "--json"))["recipes"]
+        for recipe in json.loads(_run(copy, "-m", "arm_recipes", "list", "--json"))["result"]["recipes"]
         if recipe["name"] == "ethosu-u55-small-int8"
     ]
     assert (recipe["target"], recipe["ready"]) == ("ethos-u55", True)

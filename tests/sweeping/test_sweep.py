@@ -163,6 +163,8 @@ def _fail_odd(count: int) -> None:
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    # A process that was started in the background ignores it, and so would Python.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     model, inputs = linear()
     file = tmp_path / "sweep.json"
 
