@@ -8,6 +8,7 @@ import pytest
 
 from arm_recipes import SimulationError, ToolError, VerifyReport, verify
 from arm_recipes.recipes import catalog
+from arm_recipes.simulators.worker.process import running
 from arm_recipes.tools.vulkan import ROOT
 from tests.exports import random_samples
 from tests.verification.test_catalog import LEAST, NETWORKS, session
@@ -59,3 +60,9 @@ def test_without_the_tools_the_reference_model_runs_and_says_so(monkeypatch: pyt
     assert note in " ".join(str(report).split())
     with pytest.raises(ToolError, match=rf"{ROOT}='/nonexistent' is no Linux tree|needs the Python package"):
         _verify(_ROWS[0], "conv", "vulkan")
+
+
+def test_a_process_that_simulators_share_is_called_as_the_one_that_uses_it() -> None:
+    assert running("tosa", "first").name == "first"
+    assert running("tosa", "second") is running("tosa", "third")
+    assert running("tosa", "second").name == "second"

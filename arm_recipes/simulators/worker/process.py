@@ -22,7 +22,7 @@ class Process:
     """Runs one of the worker modules of this package.
 
     Attributes:
-        name: of the simulator, for messages.
+        name: name of the simulator that uses it now, for messages.
         loaded: what it was given to run, by name.
     """
 
@@ -111,7 +111,7 @@ _RUNNING: dict[str, Process] = {}
 
 
 def running(module: str, name: str) -> Process:
-    """The process that runs a worker module; one that died is replaced.
+    """The process that runs a worker module, for the simulator `name`; one that died is replaced.
 
     Raises:
         SimulationError: it does not start.
@@ -123,7 +123,9 @@ def running(module: str, name: str) -> Process:
         else:
             atexit.register(stop, module)
         _RUNNING[module] = Process(module, name)
-    return _RUNNING[module]
+    process = _RUNNING[module]
+    process.name = name  # several simulators share a module
+    return process
 
 
 def stop(module: str) -> None:
