@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from arm_recipes.recipes import catalog
-from tests.families import reached
+from tests.families import group_of, reached
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported. Workers with all cores each wait for one another: up to ten times as long.
@@ -57,8 +57,6 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
         row = _row(item)
         if exports and row is not None and row.name not in _MEASURED:
             item.add_marker("no_cover")
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
     if "PYTEST_XDIST_WORKER" in os.environ:  # The long ones first, so that no worker is left with one at the end.
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
@@ -69,12 +67,17 @@ def _row(item: pytest.Function) -> catalog.Recipe | None:
     return row if isinstance(row, catalog.Recipe) else None
 
 
-def _group(item: pytest.Function) -> str:
-    """What one of several workers runs: a file, or what exports rows of the catalog, and so shares exports."""
-    row = _row(item)
-    if row is None or not reached(item).exports:
-        return item.nodeid.partition("::")[0]
-    return "rows of Cortex-M" if row.family is catalog.Family.CORTEX_M else "rows with delegates"
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several workers, one runs a file, or what shares exports (`group_of`); the long ones first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

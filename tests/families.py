@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,6 +13,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from arm_recipes.recipes import catalog
+
+# They export rows of the catalog by `exported`, or share what they export otherwise.
+_OF_EACH_ROW = {
+    "tests/lowering/test_cortex_m.py",
+    "tests/lowering/test_integer_io.py",
+    "tests/lowering/test_oracle.py",
+    "tests/lowering/test_recipes.py",
+    "tests/reporting/test_golden.py",
+    "tests/simulators/test_vgf_emulation.py",
+    "tests/verification/test_catalog.py",
+}
 
 _EXPORTS = {"export", "ExportSession", "verify", "sweep"}
 
@@ -67,6 +79,15 @@ def _by_values(values: Iterable[object]) -> Reached:
             exports |= _is_export(value)
             pending += _of_code(value)
     return Reached(frozenset(families), exports)
+
+
+def group_of(nodeid: str) -> str:
+    """What one of several workers is to run of the suite, by a test's id: what shares exports, else the file."""
+    file, _, test = nodeid.partition("::")
+    row = catalog.BY_NAME.get(re.split(r"[\[\]-]", test)[1] if "[" in test else "")
+    if row is not None and file in _OF_EACH_ROW:
+        return {catalog.Family.ETHOS_U: "Ethos-U", catalog.Family.CORTEX_M: "Cortex-M"}.get(row.family, "TOSA")
+    return next((name for name in ("mobilenet", "digits") if name in nodeid), file)
 
 
 def _named(text: str) -> list[catalog.Recipe]:

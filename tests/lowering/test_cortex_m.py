@@ -247,7 +247,6 @@ def test_a_recipe_can_be_used_again() -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.xdist_group("mobilenet")
 def test_mobilenet_v2() -> None:
     """64 compute kernels, as many of each kind as upstream's own test of torchvision's MobileNetV2 counts."""
     default = exported("CORTEX_M55_INT8", models.mobilenet_v2)

@@ -104,7 +104,6 @@ def test_every_delegated_recipe_has_an_oracle() -> None:
     }
 
 
-@pytest.mark.xdist_group("mobilenet")
 def test_mobilenet_v2_equals_the_script(tmp_path: Path) -> None:
     expected = compile_with_script("tests.models:mobilenet_v2", "ethos-u55-128", tmp_path, "-d", "-q")
     assert exported("ETHOSU_U55_INT8", models.mobilenet_v2).get_pte_buffer() == expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
 import torch
 from executorch.backends.arm.test.runner_utils import TosaReferenceModelDispatch
 from executorch.export import ExportRecipe, StageType
@@ -13,7 +12,6 @@ from arm_recipes import ArmRecipeType, calibration_summary, export
 from tests.conftest import Digits
 
 
-@pytest.mark.xdist_group("digits")
 def test_accuracy_on_the_tosa_reference_model(digits: Digits) -> None:
     train, test = digits.train, digits.test
     # Up to the lowered program: to_executorch would rewrite it into what runs on a device only.

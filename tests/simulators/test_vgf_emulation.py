@@ -11,7 +11,7 @@ from arm_recipes.recipes import catalog
 from arm_recipes.simulators.worker.process import running
 from arm_recipes.tools.vulkan import ROOT
 from tests.exports import random_samples
-from tests.verification.test_catalog import LEAST, NETWORKS, session
+from tests.verification.test_catalog import CASES, LEAST, NETWORKS, session
 
 _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family.VGF]
 
@@ -31,15 +31,7 @@ def _missing() -> str | None:
 
 
 @pytest.mark.needs("vulkan")
-@pytest.mark.parametrize(
-    ("recipe", "network"),
-    [
-        pytest.param(recipe, network, id=f"{recipe.name}-{network}")
-        for recipe in _ROWS
-        for network in NETWORKS
-        if recipe.name == "VGF_INT8" or network != "depthwise"  # which the emulated device takes longest for
-    ],
-)
+@pytest.mark.parametrize(("recipe", "network"), [case for case in CASES if case.values[0] in _ROWS])
 def test_the_files_compute_what_the_model_does(recipe: catalog.Recipe, network: str) -> None:
     if reason := _missing():
         pytest.skip(reason)

@@ -11,8 +11,6 @@ import pytest
 from arm_recipes import ArmRecipeType, export, verify
 from tests.conftest import Digits
 
-pytestmark = pytest.mark.xdist_group("digits")
-
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 

@@ -10,7 +10,6 @@ from tests.exports import exported
 
 
 @pytest.mark.no_cover
-@pytest.mark.xdist_group("mobilenet")
 @pytest.mark.parametrize("name", ["ETHOSU_U55_INT8", "CORTEX_M55_INT8"])
 def test_the_lowering_costs_little_beside_the_quantization(name: str) -> None:
     report = verify(exported(name, models.mobilenet_v2), [models.mobilenet_v2().inputs])
