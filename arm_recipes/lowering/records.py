@@ -8,6 +8,23 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a recipe changed in the model to make its program right. ``cures=False`` leaves all such changes out.
+
+    Attributes:
+        id: name of the cure, e.g. ``relu-range``.
+        where: submodule of the user's model, or the operator where it belongs to none.
+        what: what was changed.
+        why: what would be wrong without.
+    """
+
+    id: str
+    where: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
 class CalibrationSummary:
     """What one method of a quantized program was calibrated on.
 

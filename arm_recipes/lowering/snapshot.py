@@ -45,8 +45,8 @@ class Snapshot:
 _SNAPSHOTS: WeakKeyDictionary[EdgeProgramManager, dict[str, Snapshot]] = WeakKeyDictionary()
 
 
-# What simulators and reports need of a node's meta: its shape and layout, and where it comes from.
-_META = ("val", "from_node", "nn_module_stack")
+# What simulators and reports need of a node's meta: its shape and layout, where it comes from, what was changed.
+_META = ("val", "from_node", "nn_module_stack", "custom")
 
 
 class TakeSnapshot:

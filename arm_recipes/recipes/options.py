@@ -170,6 +170,13 @@ class Options:
         applies=quantized,
     )
 
+    cures: bool = option(
+        BOOLEAN,
+        "Change the model where executorch would make a wrong program of it; the report lists what was changed.",
+        default=True,
+        applies=quantized,
+    )
+
     def check(self, recipe: Recipe) -> None:
         """Check what no single field can: combinations, and what the tools behind the recipe accept."""
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.schema import ExecutionPlan, Program
@@ -16,7 +16,8 @@ from torch.fx import Graph, GraphModule, Node
 from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.calibration import calibration_summary
-from arm_recipes.lowering.records import CalibrationSummary
+from arm_recipes.lowering.changes import changes
+from arm_recipes.lowering.records import CalibrationSummary, Change
 from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.recipes import options as declarations
 from arm_recipes.recipes.catalog import Recipe
@@ -129,6 +130,7 @@ def _methods(
     program = session.get_executorch_program()
     graphs = lowered_graphs(session)
     calibration = calibration_summary(session)
+    changed = changes(session)
     exported = exported_programs(session)
     verdicts = list(partition_verdicts(session))
     for plan in program.execution_plan:
@@ -139,10 +141,21 @@ def _methods(
                 graphs[plan.name],
                 programs[plan.name],
                 _own_verdicts(graphs[plan.name], verdicts),
-                calibration.get(plan.name),
-                program_digest(exported[plan.name]) if plan.name in exported else "",
+                _Before(
+                    program_digest(exported[plan.name]) if plan.name in exported else "",
+                    calibration.get(plan.name),
+                    changed.get(plan.name, ()),
+                ),
                 transposes.get(plan.name, []),
             )
+
+
+class _Before(NamedTuple):
+    """What a method's report has of the stages before the lowering; see `MethodReport`."""
+
+    graph: str
+    calibration: CalibrationSummary | None
+    changes: tuple[Change, ...]
 
 
 def _method(
@@ -151,8 +164,7 @@ def _method(
     graph: GraphModule,
     lowered: Snapshot,
     verdicts: Verdicts | None,
-    calibration: CalibrationSummary | None,
-    digest: str,
+    before: _Before,
     transposes: Sequence[BorderStep],
 ) -> MethodReport:
     modules = _delegates(graph)
@@ -162,8 +174,7 @@ def _method(
     calls = tuple(calls_of(plan, lowered.graph))
     return MethodReport(
         name=plan.name,
-        graph=digest,
-        calibration=calibration,
+        **before._asdict(),
         delegates=tuple(map(_delegate, modules)),
         delegated=_counts(inside),
         not_delegated=_refusals(graph, verdicts, bool(modules)),

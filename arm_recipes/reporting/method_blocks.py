@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from arm_recipes.documents.blocks import Block, Column, Heading, OnlyPage, Paragraph, Steps, Table, Words, table
+from arm_recipes.documents.blocks import Block, Column, Heading, Items, OnlyPage, Paragraph, Steps, Table, Words, table
 
 if TYPE_CHECKING:
     from .result import Call, Crossing, Delegate, MethodReport, Refusal
@@ -23,6 +23,9 @@ def method_blocks(method: MethodReport, several: bool) -> Iterator[Block]:
     if method.calibration is not None:
         samples = "sample" if method.calibration.samples == 1 else "samples"
         yield Paragraph(f"Calibrated on {method.calibration.samples} {samples}: {method.calibration.source}")
+    if method.changes:
+        yield Paragraph("Changed to make the program right (cures=False leaves it as it was):")
+        yield Items(tuple(f"{change.where}: {change.what}, as {change.why} [{change.id}]" for change in method.changes))
     if method.delegates:
         yield from _delegates(method)
     if method.not_delegated:

@@ -64,13 +64,13 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "CORTEX_M7_INT8",
         {"per_channel": True},
         "CORTEX_M7_INT8: per_channel=True is no option of this recipe. Allowed: isa, io_layout, "
-        "drop_unused_constants, allow_portable_fallback, calibration, io_dtype.",
+        "drop_unused_constants, allow_portable_fallback, calibration, io_dtype, cures.",
     ),
     (
         "CORTEX_M7_INT8",
         {"drop_unused_constant": True},
         "CORTEX_M7_INT8: drop_unused_constant=True is no option of this recipe. Did you mean 'drop_unused_constants'? "
-        "Allowed: isa, io_layout, drop_unused_constants, allow_portable_fallback, calibration, io_dtype.",
+        "Allowed: isa, io_layout, drop_unused_constants, allow_portable_fallback, calibration, io_dtype, cures.",
     ),
 ]
 
@@ -109,6 +109,7 @@ def test_defaults_are_upstreams_and_legal_values_are_what_the_core_runs(recipe: 
         allow_portable_fallback=False,
         calibration=None,
         io_dtype="float32",
+        cures=True,
     )
     for isa in cmsis_nn.isas(recipe.target.name):
         assert cmsis_nn.target_config(recipe.target.name, isa).backend.name == isa

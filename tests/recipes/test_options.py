@@ -30,7 +30,7 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "ETHOSU_U85_INT8",
         {"mac": 64},
         "ETHOSU_U85_INT8: mac=64 is no option of this recipe. Did you mean 'macs'? Allowed: macs, config_ini, "
-        "system_config, memory_mode, optimise, arena_cache_size, extra_flags, calibration, io_dtype, "
+        "system_config, memory_mode, optimise, arena_cache_size, extra_flags, calibration, io_dtype, cures, "
         "per_channel, io_layout, allow_no_delegation.",
     ),
     (
@@ -290,6 +290,7 @@ def test_defaults_are_spelled_out() -> None:
         allow_no_delegation=False,
         calibration=None,
         io_dtype="float32",
+        cures=True,
     )
 
 

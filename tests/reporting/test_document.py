@@ -11,6 +11,7 @@ import pytest
 from arm_recipes.documents.blocks import Heading, Stack, Steps, Table
 from arm_recipes.documents.flow import flow
 from arm_recipes.gates import Gate
+from arm_recipes.lowering.records import Change
 from arm_recipes.reporting.result import (
     Advice,
     BorderStep,
@@ -47,6 +48,7 @@ _METHOD = MethodReport(
     border=(BorderStep("transpose", "NPU", "Transpose", _HOSTILE, None, 33),),
     planned_bytes=(2048,),
     pools=None,
+    changes=(Change("relu-range", _HOSTILE, "replaced", "it would be wrong"),),
 )
 _REPORT = ExportReport(
     recipe="ETHOSU_U55_INT8",
