@@ -14,7 +14,10 @@ from arm_recipes.samples import load_calibration
 
 from .calibration import CalibrationWatch, watched_by
 from .checks import CapturedModelCheck
+from .masks import limit_masks, watch_softmaxes
+from .observed import keep_samples, take_samples
 from .quantization_record import QuantizationRecorder
+from .steps import finer_steps
 
 
 def quantization(
@@ -32,7 +35,20 @@ def quantization(
     built = QuantizationRecipe(
         quantizers=[check, *quantizers],
         pre_prepare_passes=[check.note, *pre_prepare_passes],
-        post_prepare_passes=[QuantizationRecorder(*quantizers)],
+        post_prepare_passes=[
+            QuantizationRecorder(*quantizers),
+            keep_samples,
+            *([watch_softmaxes] if options.cures else []),
+        ],
+        pre_convert_passes=[cure_ranges] if options.cures else [],
     )
     data = [] if options.calibration is None else [load_calibration(options.calibration)]
     return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))
+
+
+def cure_ranges(prepared: GraphModule) -> GraphModule:
+    """A pre-convert pass: the cures that change what is to be quantized in which steps."""
+    samples = take_samples(prepared)
+    limit_masks(prepared)
+    finer_steps(prepared, samples)
+    return prepared
