@@ -46,6 +46,19 @@ class Traced:
     computes: bool
 
 
+@dataclass(frozen=True)
+class Trace:
+    """One run of a program, with what is inside.
+
+    Attributes:
+        outputs: the program's, as `Simulator.run` gives them.
+        tensors: from inside, in the order in which they are computed.
+    """
+
+    outputs: list[Tensor]
+    tensors: list[Traced]
+
+
 class Maker(Protocol):
     """How a simulator is made, as `registry` does: its class, or a function."""
 
@@ -86,6 +99,7 @@ class Simulator(Protocol):
         """
         ...
 
-    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
-        """Tensors from inside the program, in the order in which they are computed. Raises as `run` does."""
+    def trace(self, inputs: Sequence[Tensor]) -> Trace:
+        """The program's outputs, and tensors from inside: each that an operator outside of delegates gives, and what
+        the operators of the delegates' graphs give, without 32 and 48 bits wide sums. Raises as `run` does."""
         ...

@@ -13,7 +13,7 @@ from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.simulators.worker.process import Process, running
 from arm_recipes.upstream.graphs import operator_name, origin_of
 
-from .base import SimulatedDelegate, Traced
+from .base import SimulatedDelegate, Trace, Traced
 from .edge_program import packed, program_of, to_message, unpacked
 
 
@@ -50,13 +50,15 @@ class CortexMReference:
         values = self._simulated(inputs, traced=False)
         return [values[f"output.{index}"] for index in range(len(values))]
 
-    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+    def trace(self, inputs: Sequence[Tensor]) -> Trace:
         values = self._simulated(inputs, traced=True)
-        return [
+        tensors = [
             Traced(origin_of(node), values[f"step.{node.name}"], "clone" not in operator_name(node))
             for node in self._graph.nodes
             if f"step.{node.name}" in values
         ]
+        count = sum(name.startswith("output.") for name in values)
+        return Trace([values[f"output.{index}"] for index in range(count)], tensors)
 
     def _simulated(self, inputs: Sequence[Tensor], *, traced: bool) -> dict[str, Tensor]:
         process = self._loaded()

@@ -20,6 +20,7 @@ from arm_recipes.simulators.worker.messages import Arrays
 from arm_recipes.upstream.graphs import operator_of
 
 Delegate = Callable[[str, Sequence[Tensor]], Sequence[Tensor]]
+Watch = Callable[[str, Any], None]
 
 _TORCH = (torch.dtype, torch.layout, torch.memory_format)
 
@@ -96,9 +97,9 @@ def refuse_state(signature: Any) -> None:
 
 
 def run(
-    program: Program, inputs: Sequence[Tensor], delegate: Delegate | None = None, watch: dict[str, Any] | None = None
+    program: Program, inputs: Sequence[Tensor], delegate: Delegate | None = None, watch: Watch | None = None
 ) -> list[Tensor]:
-    """Run in eager mode, delegates by `delegate(name, inputs)`. `watch` collects what each step gives."""
+    """Run in eager mode, delegates by `delegate(name, inputs)`. `watch` is told what each step gives, by name."""
     values: dict[str, Any] = {**program.tensors}
     values |= {spec.name: _in_order(value, spec) for spec, value in zip(program.inputs, inputs, strict=True)}
     with torch.no_grad():
@@ -111,7 +112,7 @@ def run(
             else:
                 values[step.name] = _operator(step.operator)(*arguments, **keywords)
             if watch is not None:
-                watch[step.name] = values[step.name]
+                watch(step.name, values[step.name])
     return [_actual(output, values) for output in program.outputs]
 
 

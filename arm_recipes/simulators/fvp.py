@@ -25,7 +25,7 @@ from arm_recipes.tools.fvp import RUNNER, find_board
 from arm_recipes.tools.processes import run_tool
 from arm_recipes.upstream.compile_specs import ethos_u_target
 
-from .base import SimulatedDelegate, Traced
+from .base import SimulatedDelegate, Trace
 from .edge_program import logical, physical, refuse_state
 
 # What the runner and the board say when something went wrong, while the FVP ends with status 0.
@@ -83,7 +83,7 @@ class Fvp:
             self._call(here, line)
             return [self._output(here / f"out-{index}.bin", node) for index, node in enumerate(self._outputs)]
 
-    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+    def trace(self, inputs: Sequence[Tensor]) -> Trace:
         raise SimulationError(f"{self.name} shows nothing of a program's inside. Leave out per_layer.")
 
     def _call(self, folder: Path, line: str) -> None:

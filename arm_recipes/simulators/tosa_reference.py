@@ -20,9 +20,10 @@ from arm_recipes.errors import LoweringError, SimulationError
 from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.simulators.worker.process import running
 from arm_recipes.upstream.delegates import ARM_BACKENDS, Recompiled, recompiled
-from arm_recipes.upstream.tosa_graphs import with_all_outputs
+from arm_recipes.upstream.graphs import origin_of
+from arm_recipes.upstream.tosa_graphs import Produced, with_all_outputs
 
-from .base import SimulatedDelegate, Traced
+from .base import SimulatedDelegate, Trace, Traced
 from .edge_program import logical, physical, program_of, run
 
 
@@ -60,15 +61,19 @@ class TosaReference:
             self._graphs = {name: compiled.graph for name, compiled in self._compiled.items()}
         except LoweringError as error:
             raise SimulationError(str(error)) from error
+        self._nodes = {node.name: node for node in snapshot.graph.nodes}
+        self._traced: dict[str, tuple[bytes, list[str], list[Produced]]] = {}
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         return run(self._program, inputs, self._delegate)
 
-    def trace(self, inputs: Sequence[Tensor]) -> list[Traced]:
+    def trace(self, inputs: Sequence[Tensor]) -> Trace:
         traced: list[Traced] = []
 
         def delegate(name: str, given: Sequence[Tensor]) -> list[Tensor]:
-            graph, names, produced = with_all_outputs(self._graphs[name])
+            if name not in self._traced:
+                self._traced[name] = with_all_outputs(self._graphs[name])
+            graph, names, produced = self._traced[name]
             origins = self._compiled[name].origins
             arrays = self._simulated(name, graph, given)
             values = dict(zip(names, arrays, strict=True))
@@ -82,8 +87,11 @@ class TosaReference:
             )
             return self._outputs(name, arrays)
 
-        run(self._program, inputs, delegate)
-        return traced
+        def watch(step: str, value: Any) -> None:
+            if isinstance(value, Tensor):
+                traced.append(Traced(origin_of(self._nodes[step]), value, True))
+
+        return Trace(run(self._program, inputs, delegate, watch), traced)
 
     def _delegate(self, name: str, given: Sequence[Tensor]) -> list[Tensor]:
         return self._outputs(name, self._simulated(name, self._graphs[name], given))

@@ -75,6 +75,27 @@ def arguments_by_name(node: Node) -> dict[str, Any]:
     return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
+def writes_to(node: Node) -> tuple[int, ...]:
+    """Positions of the arguments that a node's operator writes to; none for most."""
+    # Upstream: OpOverload._schema, as above.
+    schema = getattr(node.target, "_schema", None)
+    if node.op != "call_function" or schema is None or not schema.is_mutable:
+        return ()
+    return tuple(
+        index
+        for index, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+
+
+def is_view(node: Node) -> bool:
+    """Whether what a node gives may share memory with an argument that it does not write to."""
+    schema = getattr(node.target, "_schema", None)
+    if node.op != "call_function" or schema is None:
+        return False
+    return any(result.alias_info is not None and not result.alias_info.is_write for result in schema.returns)
+
+
 def where(node: Node) -> str:
     """The operator, and the module that it comes from."""
     path = module_path(node)

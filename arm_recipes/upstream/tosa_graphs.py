@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers.number_types
+from tosa.DType import DType
 from tosa.Op import Op
 from tosa.TosaGraph import TosaGraph
 
@@ -18,6 +19,7 @@ from .graphs import stack_path
 
 # Operators whose results are their inputs, moved or scaled.
 _MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY})
+_SUMS = frozenset({DType.INT32, DType.INT48})
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def border(graph: bytes) -> frozenset[str]:
 
 
 def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
-    """The graph with every tensor that an operator gives as a further output.
+    """The graph with every tensor that an operator gives as a further output, but for the wide sums before they are
+    rescaled.
 
     Returns:
         The flatbuffer, the names of its outputs (the graph's own come first), and the tensors in the order in which
@@ -69,8 +72,14 @@ def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
     block = _main_block(graph)
     names = [block.Outputs(index).decode() for index in range(block.OutputsLength())]
     produced = []
+    tensors = map(block.Tensors, range(block.TensorsLength()))
+    left_out = {tensor.Name().decode() for tensor in tensors if tensor.Type() in _SUMS}.difference(names)
     for operator in map(block.Operators, range(block.OperatorsLength())):
-        if operator.Op() not in (Op.CONST, Op.CONST_SHAPE) and operator.OutputsLength():
+        if (
+            operator.Op() not in (Op.CONST, Op.CONST_SHAPE)
+            and operator.OutputsLength()
+            and operator.Outputs(0).decode() not in left_out
+        ):
             produced.append(Produced(operator.Outputs(0).decode(), operator.Op() not in _MOVES))
     names += [tensor.name for tensor in produced if tensor.name not in names]
     return _with_outputs(graph, block, names), names, produced

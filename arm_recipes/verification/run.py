@@ -270,7 +270,7 @@ def _verify_session(
             lowered_inputs = stages.as_integers(inputs)
             totals.add(stages.outputs(inputs, lowered_inputs, simulator, totals.samples), label)
             if tracer is not None:
-                tracer.add(inputs, simulator.trace(lowered_inputs))
+                tracer.add(inputs, simulator.trace(lowered_inputs).tensors)
     comparisons = totals.comparisons()
     accuracy = totals.accuracy()
     gates = gates_of(

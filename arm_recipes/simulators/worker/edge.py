@@ -20,7 +20,11 @@ def handle(request: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arr
     elif request["do"] == "run":
         inputs = unpacked(request["orders"], arrays)
         values: dict[str, Any] = {}
-        outputs = run(_programs[request["program"]], [inputs[str(index)] for index in range(len(inputs))], watch=values)
+        outputs = run(
+            _programs[request["program"]],
+            [inputs[str(index)] for index in range(len(inputs))],
+            watch=values.__setitem__,
+        )
         tensors = {f"output.{index}": output for index, output in enumerate(outputs)}
         if request["traced"]:
             tensors |= {f"step.{name}": value for name, value in values.items() if hasattr(value, "dim_order")}

@@ -1,0 +1,101 @@
+"""How far a layer's value may be from what is computed from the layer's own inputs, by kind of operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arm_recipes.lowering.integer_io import QuantizedTensor
+
+from .graph import Layer
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a simulated value is from what it should be.
+
+    Attributes:
+        steps: largest difference of integers. Of real numbers it is in units of `_REAL_STEPS` of what their dtype
+            can tell apart at the largest of them.
+        elements: number of values that differ.
+        of: number of values.
+        beyond: largest distance, in steps, from the real number before it is rounded, less the half step of rounding.
+    """
+
+    steps: float
+    elements: int
+    of: int
+    beyond: float
+
+    def within(self, limit: float) -> bool:
+        return self.beyond <= limit
+
+
+# In float32 1.5e-5 of the largest value.
+_REAL_STEPS = 128.0
+
+
+def difference(real: Tensor, value: Tensor, scale: QuantizedTensor | None) -> Difference:
+    """How far a simulated value is from what it should be.
+
+    Args:
+        real: what it should be, before it is quantized.
+        value: integers where `scale` is given, else of the dtype of `real`. Of the same shape.
+        scale: of the integers.
+    """
+    if value.numel() == 0:
+        return Difference(0, 0, 0, -0.5)
+    if scale is None:
+        return _real_difference(real, value)
+    exact = (real.to(torch.float32) / scale.scale + scale.zero_point).clamp_(scale.quant_min, scale.quant_max)
+    off = value.to(torch.float32)
+    beyond = float((exact - off).abs_().max()) - 0.5
+    steps = exact.round_().sub_(off).abs_()
+    return Difference(float(steps.max()), int(torch.count_nonzero(steps)), value.numel(), beyond)
+
+
+def distance(real: Tensor, other: Tensor, scale: QuantizedTensor | None) -> float:
+    """Largest distance of two real values of a layer in its steps."""
+    if scale is None:
+        return _real_difference(real, other).steps
+    off = (clamped(real, scale) - clamped(other, scale)).abs() / scale.scale
+    return float(off.max()) if off.numel() else 0.0
+
+
+def clamped(real: Tensor, scale: QuantizedTensor) -> Tensor:
+    """Real numbers as far as the integers go, not rounded."""
+    ends = [(end - scale.zero_point) * scale.scale for end in (scale.quant_min, scale.quant_max)]
+    return real.clamp(*ends)
+
+
+def moved(value: Tensor, steps: Tensor, scale: QuantizedTensor | None) -> Tensor:
+    """Real numbers that are `steps` away from a layer's value."""
+    if scale is not None:
+        return clamped(scale.dequantize(value) + steps * scale.scale, scale)
+    return value + steps * _real_step(value) if value.is_floating_point() else value
+
+
+def limit_of(layer: Layer) -> float:
+    """How far beyond half a step a layer's value may be: `Difference.within` holds it."""
+    if layer.scale is None:
+        return 1.0
+    return 0.6
+
+
+def _real_difference(real: Tensor, value: Tensor) -> Difference:
+    same = (real == value) | (real.isnan() & value.isnan())
+    different = int((~same).sum())
+    if not value.is_floating_point():
+        off = float((real.to(torch.float64) - value.to(torch.float64)).abs().max()) if different else 0.0
+        return Difference(off, different, value.numel(), off * 4)
+    steps = float((real.double() - value.double()).abs()[~same].nan_to_num(torch.inf).max()) if different else 0.0
+    steps /= _real_step(real)
+    return Difference(steps, different, value.numel(), steps)
+
+
+def _real_step(real: Tensor) -> float:
+    finite = real[real.isfinite()]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    return max(largest, 1e-30) * torch.finfo(real.dtype).eps * _REAL_STEPS

@@ -1,0 +1,178 @@
+"""`check`: whether a lowered program computes, layer by layer, what its model does."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from executorch.export import ExportSession, StageType
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from arm_recipes.errors import ArmRecipeError, ModelError
+from arm_recipes.lowering.integer_io import QuantizedTensor
+from arm_recipes.lowering.snapshot import Snapshot, snapshots
+from arm_recipes.samples import load_calibration, specs_of
+from arm_recipes.simulators.base import Simulator
+from arm_recipes.simulators.registry import REFERENCE, make_simulator
+from arm_recipes.upstream.graphs import quantizes
+from arm_recipes.upstream.session import exported_programs, from_context
+
+from .graph import Reference
+from .result import CheckResult, MethodCheck
+from .tally import Tally
+from .walk import Walk
+
+SAMPLES = 2
+TIME_LIMIT = 120.0
+
+
+def check(
+    session: ExportSession,
+    data: object = None,
+    *,
+    samples: int = SAMPLES,
+    time_limit: float = TIME_LIMIT,
+) -> CheckResult:
+    """Hold each layer of each method's lowered program, run on its reference simulator, against the model's.
+
+    Each layer of the quantized module (of the exported program, where nothing is quantized) is computed in eager mode
+    from the values that the simulator itself has for the layer's inputs, and compared with the simulator's. So rounding
+    doesn't add up from layer to layer: in a program that is right each layer is to a step or two, whatever its outputs'
+    distance from the model's.
+
+    Args:
+        session: done with its export; also one of executorch's own `export`.
+        data: what `load_calibration` takes; for several methods a dict of these by method name. By default the
+            session's example inputs.
+        samples: how many of them are run.
+        time_limit: seconds for each method, after which no further sample is begun.
+
+    Returns:
+        The outcome for each method. What can't be simulated (state, control flow, other backends) is no error: the
+        result says that it was not checked, and why.
+
+    Raises:
+        ModelError: the session is not of a recipe of arm_recipes, or not done.
+        CalibrationError: the data is not what the model takes.
+    """
+    programs = snapshots(session)
+    methods = []
+    for method, program in sorted(programs.items()):
+        own = data[method] if isinstance(data, Mapping) and data.keys() == programs.keys() else data
+        given = itertools.islice(_samples(session, method, program, own), samples)
+        methods.append(_checked(session, method, program, list(given), time_limit))
+    recipe = next(iter(programs.values())).recipe
+    return CheckResult(recipe=recipe.name, target=recipe.target.name, methods=tuple(methods))
+
+
+def check_method(
+    program: Snapshot,
+    reference: GraphModule,
+    simulator: Simulator,
+    samples: Iterable[Sequence[Tensor]],
+    *,
+    method: str = "forward",
+    time_limit: float = TIME_LIMIT,
+) -> MethodCheck:
+    """Hold each layer of one method's program against the model's.
+
+    Args:
+        program: the lowered program.
+        reference: the quantized module, or the exported program's module where nothing is quantized.
+        simulator: runs `program`, and shows what is inside.
+        samples: as the model takes them: real numbers also where the program takes integers.
+        method: name of the method.
+        time_limit: seconds after which no further sample is begun.
+
+    Returns:
+        The outcome; where the simulator fails or the reference can't be followed, that it was not checked, and why.
+    """
+    start = time.monotonic()
+    try:
+        taken = Reference(reference)
+        walk, tally = Walk(taken), Tally(taken, program.recipe)
+        note = ""
+        for sample in samples:
+            if tally.samples and time.monotonic() - start > time_limit:
+                note = f"The time limit of {time_limit:g} s was up after {tally.samples} of the samples."
+                break
+            trace = simulator.trace(_lowered(program, taken, sample))
+            tally.add(walk.sample(sample, trace))
+    except ArmRecipeError as error:
+        return not_checked(method, error, seconds=time.monotonic() - start)
+    if not tally.samples:
+        return not_checked(method, "there is no sample", seconds=time.monotonic() - start)
+    result = tally.result(method, simulator.name, note)
+    return dataclasses.replace(result, seconds=time.monotonic() - start)
+
+
+def not_checked(method: str, why: object, *, seconds: float | None = None) -> MethodCheck:
+    """The outcome for a program that was not checked.
+
+    Args:
+        method: name of the method.
+        why: an error or a sentence, as ``checked: no, because ...`` goes on.
+        seconds: what it took to find out.
+    """
+    told = str(why)
+    told = told[0].lower() + told[1:] if told[:2] != told[:2].upper() else told
+    return MethodCheck(method, False, told, seconds=seconds)
+
+
+def reference_of(session: ExportSession, method: str) -> GraphModule:
+    """What the lowered program of a method has to compute: the quantized module, or that of the exported program.
+
+    Raises:
+        ModelError: the session keeps neither.
+    """
+    quantized = session.get_stage_artifacts().get(StageType.QUANTIZE)
+    if quantized is not None and isinstance(quantized.data[method], GraphModule):
+        module: GraphModule = quantized.data[method]
+        return module
+    programs = exported_programs(session)
+    if method not in programs:
+        raise ModelError("The session keeps no exported program to compare with.")
+    exported: GraphModule = programs[method].module(check_guards=False)
+    return exported
+
+
+def _checked(
+    session: ExportSession, method: str, program: Snapshot, samples: Sequence[Sequence[Tensor]], time_limit: float
+) -> MethodCheck:
+    try:
+        reference = reference_of(session, method)
+        simulator = make_simulator(REFERENCE, session, program, timeout=max(time_limit, 1.0))
+    except ArmRecipeError as error:
+        return not_checked(method, error)
+    return check_method(program, reference, simulator, samples, method=method, time_limit=time_limit)
+
+
+def _samples(session: ExportSession, method: str, program: Snapshot, data: object) -> Iterable[Any]:
+    examples = (from_context(session, "example_inputs") or {}).get(method) or ()
+    if not examples and method in exported_programs(session):
+        inputs = exported_programs(session)[method].example_inputs
+        examples = [inputs[0]] if inputs else ()
+    if data is None or not examples:
+        return examples
+    names = [str(name) for name in program.signature.user_inputs]
+    example = tuple(examples[0])
+    return load_calibration(data).bind(specs_of(example, names if len(names) == len(example) else None))
+
+
+def _lowered(program: Snapshot, reference: Reference, sample: Sequence[Tensor]) -> list[Tensor]:
+    """A sample as the program takes it: with io_dtype in integers, by the model's own scales."""
+    placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+    taken = [placeholders.get(str(name)) for name in program.signature.user_inputs]
+    return [_as_taken(value, node, source) for value, node, source in zip(sample, taken, reference.inputs, strict=True)]
+
+
+def _as_taken(value: Tensor, taken: Node | None, source: Node) -> Tensor:
+    declared = taken.meta.get("val") if taken is not None else None
+    if not isinstance(declared, Tensor) or declared.dtype == value.dtype or not value.is_floating_point():
+        return value
+    scale = next((QuantizedTensor.of(reader) for reader in source.users if quantizes(reader)), None)
+    return value if scale is None else scale.quantize(value)
