@@ -18,6 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checking.result import CheckResult
+    from .checking.run import check
     from .errors import (
         ArmRecipeError,
         CalibrationError,
@@ -48,6 +50,7 @@ __all__ = [
     "ArmRecipeType",
     "CalibrationError",
     "CalibrationWarning",
+    "CheckResult",
     "ExportReport",
     "LoweringError",
     "ModelError",
@@ -58,6 +61,7 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "calibration_summary",
+    "check",
     "export",
     "load_calibration",
     "quantization_report",
@@ -78,6 +82,8 @@ _MODULES = {
     "CalibrationError": "errors",
     "CalibrationWarning": "lowering.calibration",
     "calibration_summary": "lowering.calibration",
+    "check": "checking.run",
+    "CheckResult": "checking.result",
     "export": "session.export",
     "ExportReport": "reporting.result",
     "LoweringError": "errors",

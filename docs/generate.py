@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 import arm_recipes
+from arm_recipes.checking.result import CheckResult
 from arm_recipes.cli import group
 from arm_recipes.cli.doctor import DoctorReport
 from arm_recipes.cli.listing import OptionList, RecipeList
@@ -291,6 +292,7 @@ MADE = {
     "docs/schemas/doctor.json": lambda: schema(DoctorReport),
     "docs/schemas/report.json": lambda: schema(ExportReport),
     "docs/schemas/verify.json": lambda: schema(VerifyReport),
+    "docs/schemas/check.json": lambda: schema(CheckResult),
     "docs/schemas/sweep.json": lambda: schema(SweepResult),
     "docs/schemas/quantization.json": lambda: schema(QuantizationReport),
     "docs/recipes.md": recipes_page,

@@ -16,9 +16,11 @@ import pytest
 
 from arm_recipes import (
     ArmRecipeType,
+    CheckResult,
     ExportReport,
     SweepResult,
     VerifyReport,
+    check,
     quantization_report,
     sweep,
     verify,
@@ -36,6 +38,7 @@ KINDS: dict[str, type[Result]] = {
     "verify": VerifyReport,
     "sweep": SweepResult,
     "quantization": QuantizationReport,
+    "check": CheckResult,
 }
 
 
@@ -47,6 +50,8 @@ def _result(kind: str) -> Result:
     if kind == "verify":
         samples = random_samples(example, 2)
         return verify(exported("TOSA_INT8"), samples, labels=[0, 1], per_layer=True, min_sqnr=500)
+    if kind == "check":
+        return check(exported("TOSA_INT8"))
     if kind == "quantization":
         return quantization_report(exported("TOSA_INT8"))
     return sweep(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arm_recipes.lowering.integer_io import QuantizedTensor
 
-from .graph import Layer
+from .graph import TABLED, Layer
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,65 @@ class Difference:
         return self.beyond <= limit
 
 
-# In float32 1.5e-5 of the largest value.
-_REAL_STEPS = 128.0
+# In float32 6e-5 of the largest value. Sums of thousands of products in another order, and elu's exp(x) - 1, are within
+# a fifth of it.
+_REAL_STEPS = 512.0
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A kind of layer.
+
+    Attributes:
+        dtype: of its integers; empty for both.
+        operators: names of operators, one of which it has; none for all.
+        beyond: steps that its value may be beyond the half step of one rounding, at most.
+        why: what the lowering does there besides that rounding, and the most that was measured in right programs.
+    """
+
+    dtype: str
+    operators: frozenset[str]
+    beyond: float
+    why: str
+
+
+# The first row that fits holds. A value that is rounded once is never a step from the reference's by more than a tie,
+# one within a row's `beyond` by one step (0.5) or two (1.5) at most.
+_BOUNDS = (
+    _Bound(
+        "int16",
+        TABLED,
+        4.0,
+        "a table of 513 points, each rounded, with lines between them: 0.6 for sigmoid, tanh, silu, gelu, hardswish, "
+        "exp and reciprocal over usual ranges; steeper functions, and wide ranges, are off by tens and hundreds",
+    ),
+    _Bound(
+        "int16",
+        frozenset(),
+        1.5,
+        "multipliers of 16 bits for sums of 48 (0.2), or both inputs rescaled and rounded before they are added or "
+        "compared (0.5), and again where several such layers are fused (1.5)",
+    ),
+    _Bound(
+        "int8",
+        frozenset({"maximum", "minimum", "where", "cat", "stack", "clamp"}),
+        1.0,
+        "inputs of other scales are rounded to the output's, or to a common one before that: two roundings (0.6)",
+    ),
+    _Bound(
+        "int8",
+        frozenset({"avg_pool2d", "adaptive_avg_pool2d", "mean"}),
+        1.0,
+        "upstream's reference kernel for Cortex-M rounds the mean before it rescales it",
+    ),
+    _Bound(
+        "int8",
+        frozenset({"softmax", "_softmax", "log_softmax", "layer_norm", "group_norm"}),
+        1.5,
+        "a composition of integer operators with roundings of their own, where one operator of the model stands for it",
+    ),
+    _Bound("", frozenset(), 0.25, "multipliers of 31 bits, tables of every value: one rounding (0.01)"),
+)
 
 
 def difference(real: Tensor, value: Tensor, scale: QuantizedTensor | None) -> Difference:
@@ -81,7 +138,12 @@ def limit_of(layer: Layer) -> float:
     """How far beyond half a step a layer's value may be: `Difference.within` holds it."""
     if layer.scale is None:
         return 1.0
-    return 0.6
+    fits = (
+        row
+        for row in _BOUNDS
+        if row.dtype in ("", layer.scale.dtype) and (not row.operators or row.operators.intersection(layer.operators))
+    )
+    return next(fits).beyond
 
 
 def _real_difference(real: Tensor, value: Tensor) -> Difference:

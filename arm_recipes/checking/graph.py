@@ -23,7 +23,7 @@ from arm_recipes.upstream.private import tree_leaves
 
 Values = Mapping[Node, Any]
 
-_TABLED = frozenset(
+TABLED = frozenset(
     re.findall(
         r"\w+",
         "acos acosh asin asinh atan atanh ceil cos cosh elu erf erfinv exp exp2 expm1 floor gelu hardsigmoid hardswish "
@@ -88,7 +88,7 @@ class Layer:
     @property
     def tabled(self) -> bool:
         """Whether it is a function of one value at a time, which integer arithmetic looks up in a table."""
-        return bool(_TABLED.intersection(self.operators))
+        return bool(TABLED.intersection(self.operators))
 
     def dtype(self, real: Tensor) -> torch.dtype:
         """Of the layer's values, that are `real` before they are quantized."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from arm_recipes.documents.blocks import Column, Document, Paragraph, table
+from arm_recipes.documents.blocks import Column, Document, Paragraph, Table, table
 from arm_recipes.documents.results import Result
 
 
@@ -162,16 +162,26 @@ class CheckResult(Result):
             for method in self.methods
         ]
         wrong = list(self._wrong())
-        title = f"Check of {self.recipe}"
-        return Document(title, (*blocks, wrong_table(wrong)) if wrong else tuple(blocks))
+        tables = (_figures(self.methods), *((wrong_table(wrong),) if wrong else ()))
+        return Document(f"Check of {self.recipe}", (*blocks, *tables))
 
     def rows(self) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
-        """The layers that are wrong."""
-        columns = ("method", "layer", "steps", "elements", "of", "sample", "cause")
-        return columns, [
-            {"method": method.method, **{name: getattr(wrong, name) for name in columns[1:]}}
-            for method in self.methods
-            for wrong in method.wrong
+        """A row for each method, with the first layer that is wrong."""
+        columns = (
+            "method",
+            "checked",
+            "why_not",
+            "samples",
+            "layers",
+            "compared",
+            "grouped",
+            "exact",
+            "one_step",
+            "more",
+        )
+        return (*columns, "wrong"), [
+            {**{name: getattr(each, name) for name in columns}, "wrong": each.wrong[0].layer if each.wrong else ""}
+            for each in self.methods
         ]
 
     def _wrong(self) -> Iterator[WrongLayer]:
@@ -179,7 +189,16 @@ class CheckResult(Result):
             yield from method.wrong
 
 
-def wrong_table(wrong: Sequence[WrongLayer]) -> Any:
+def _figures(methods: Sequence[MethodCheck]) -> Table:
+    names = ("layers", "compared", "grouped", "exact", "one_step", "more", "samples")
+    return table(
+        ("method", *(Column(name.replace("_", " "), "whole") for name in names)),
+        ((method.method, *(getattr(method, name) for name in names)) for method in methods),
+        "Layers, and how far those that were compared are off",
+    )
+
+
+def wrong_table(wrong: Sequence[WrongLayer]) -> Table:
     """The layers as a table."""
     columns = ("layer", Column("off by up to", "brief"), Column("differ", "whole"), Column("of", "whole"), "cause")
     return table(
