@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LoweringError,
         ModelError,
         OptionError,
+        QuantizationWarning,
         SimulationError,
         ToolError,
     )
@@ -55,6 +56,7 @@ __all__ = [
     "LoweringError",
     "ModelError",
     "OptionError",
+    "QuantizationWarning",
     "SimulationError",
     "SweepResult",
     "ToolError",
@@ -89,6 +91,7 @@ _MODULES = {
     "LoweringError": "errors",
     "ModelError": "errors",
     "OptionError": "errors",
+    "QuantizationWarning": "errors",
     "SimulationError": "errors",
     "ToolError": "errors",
     "VerifyReport": "verification.result",

@@ -67,6 +67,10 @@ class SimulationError(ArmRecipeError):
     """A simulator crashed, took too long, or does not accept a program."""
 
 
+class QuantizationWarning(UserWarning):
+    """Quantization destroys a part of a model: a constant, a layer or an output."""
+
+
 def spell(values: Iterable[object] | str) -> str:
     """Write `values` as a list for a message; a string is a description and stays as it is."""
     return values if isinstance(values, str) else ", ".join(str(value) for value in values)

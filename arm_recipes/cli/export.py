@@ -49,6 +49,7 @@ class ExportOptions(CompileOptions):
         max_sram: gate: most RAM of a firmware, in KiB.
         max_flash: gate: largest .pte, in KiB.
         min_delegation: gate: least share of operators that are delegated, in percent.
+        min_sqnr: gate: least SQNR of a quantized output against float, in dB.
         require_full_delegation: gate: whether every operator has to be delegated.
     """
 
@@ -61,6 +62,7 @@ class ExportOptions(CompileOptions):
     max_sram: float | None
     max_flash: float | None
     min_delegation: float | None
+    min_sqnr: float | None
     require_full_delegation: bool
 
 
@@ -86,6 +88,7 @@ class ExportOptions(CompileOptions):
 @click.option("--max-sram", type=float, metavar="KIB", help="Fail if a firmware needs more RAM.")
 @click.option("--max-flash", type=float, metavar="KIB", help="Fail if the .pte is larger.")
 @click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
+@click.option("--min-sqnr", type=float, metavar="DB", help="Fail if a quantized output is further from float.")
 @click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
 @result_options("the whole report, with Ethos-U's layers,", " Compiles each delegate once more.")
 @log_options
@@ -123,6 +126,8 @@ def _checked_arguments(command: ExportOptions) -> dict[str, Any]:
     arguments = recipe_arguments(command, recipe)
     if command.quantization and not recipe.precision.quantized:
         raise click.UsageError(f"--quantization-report: {typed(recipe)} quantizes nothing. Leave it out.")
+    if command.min_sqnr is not None and not recipe.precision.quantized:
+        raise click.UsageError(f"--min-sqnr: {typed(recipe)} quantizes nothing. Leave it out.")
     if command.max_sram is not None and not recipe.family.facts.has_firmware:
         raise click.UsageError(
             f"--max-sram: {typed(recipe)} is for no firmware whose memory could be told. Leave it out."
@@ -194,6 +199,7 @@ def _export(
                 max_sram=command.max_sram,
                 max_flash=command.max_flash,
                 min_delegation=command.min_delegation,
+                min_sqnr=command.min_sqnr,
                 require_full_delegation=command.require_full_delegation,
             )
     return report, quantization

@@ -34,6 +34,8 @@ _WIDER = 4.0
 _FINER = 2.0
 
 _SOFTMAXES = "arm_recipes.softmaxes"
+# Names of nodes with a limited range, and where it ends. Their values below it are no loss.
+FLOORS = "arm_recipes.floors"
 
 # Operators that hand values on as they are.
 _SAME_VALUES = {
@@ -181,8 +183,9 @@ def _limit(prepared: GraphModule, floors: dict[Node, float]) -> None:
         if top - float(low) < _FINER * (max(top, 0.0) - min(floor, 0.0)):
             continue
         limited = _limited(observer, min(floor, 0.0), float(high))
-        for name in [str(node.target) for node in nodes]:
-            setattr(prepared, name, limited)
+        for node in nodes:
+            setattr(prepared, str(node.target), limited)
+            prepared.meta.setdefault(FLOORS, {})[observed(node).name] = floor
         source = observed(nodes[0])
         readers = _readers(nodes[0])
         note(

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node
-from torch.fx.node import Argument, Target
+from torch.fx import Graph, GraphModule, Interpreter, Node
 from torchao.quantization.pt2e import DerivedObserverOrFakeQuantize, ObserverBase
+
+from arm_recipes.upstream.private import tree_leaves
 
 Inputs = tuple[Any, ...]
 
@@ -32,6 +33,12 @@ def keep_samples(prepared: GraphModule) -> GraphModule:
     handle = prepared.register_forward_pre_hook(keep)
     prepared.meta[_SAMPLES] = (kept, handle)
     return prepared
+
+
+def samples_of(prepared: GraphModule) -> list[Inputs]:
+    """The samples that were kept."""
+    kept: list[Inputs] = prepared.meta[_SAMPLES][0]
+    return kept
 
 
 def take_samples(prepared: GraphModule) -> list[Inputs]:
@@ -67,28 +74,47 @@ def observed(node: Node) -> Node:
     return node
 
 
-class _Float(Interpreter):
-    """Runs a prepared model without its observers."""
+def without_observers(prepared: GraphModule) -> GraphModule:
+    """The float model of a prepared one, with the same names of nodes and the same tensors; its inputs are flat."""
+    graph = Graph()
+    copies: dict[Node, Node] = {}
+    for node in prepared.graph.nodes:
+        if node.op == "call_module" and isinstance(prepared.get_submodule(str(node.target)), ObserverBase):
+            copies[node] = copies[node.all_input_nodes[0]]
+        else:
+            copies[node] = graph.node_copy(node, lambda argument: copies[argument])
+    named = [str(node.target) for node in graph.nodes if node.op in ("get_attr", "call_module")]
+    return GraphModule({name: attribute(prepared, name) for name in named}, graph)
 
-    def __init__(self, prepared: GraphModule, see: Callable[[Node, Tensor], None]) -> None:
-        super().__init__(prepared)
-        self._see = see
 
-    def run_node(self, n: Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor) and value.is_floating_point():
-            self._see(n, value)
-        return value
+def attribute(module: nn.Module, target: str) -> Any:
+    """What a get_attr node gives."""
+    path, _, name = target.rpartition(".")
+    return getattr(module.get_submodule(path), name)
 
-    def call_module(self, target: Target, args: tuple[Argument, ...], kwargs: dict[str, Any]) -> Any:
-        if isinstance(self.module.get_submodule(str(target)), ObserverBase):
-            return args[0]
-        return super().call_module(target, args, kwargs)
+
+class Stepper(Interpreter):
+    """Runs a graph node by node, and drops what no later node reads."""
+
+    def steps(self, inputs: Inputs) -> Iterator[tuple[Node, Any]]:
+        self.args_iter = iter(tree_leaves(inputs))
+        self.env = {}
+        with torch.no_grad():
+            for node in self.graph.nodes:
+                self.env[node] = self.run_node(node)
+                yield node, self.env[node]
+                for done in self.user_to_last_uses.get(node, []):
+                    del self.env[done]
 
 
 def run_float(prepared: GraphModule, samples: Sequence[Inputs], see: Callable[[Node, Tensor], None]) -> None:
-    """Run samples through a prepared model in float, and show each node's value; observers see nothing."""
-    interpreter = _Float(prepared, see)
-    with torch.no_grad():
-        for inputs in samples:
-            interpreter.run(*inputs)
+    """Run samples through a prepared model in float, and show what each observer would see."""
+    by_source: dict[str, list[Node]] = {}
+    for node, _ in observers(prepared):
+        by_source.setdefault(observed(node).name, []).append(node)
+    stepper = Stepper(without_observers(prepared))
+    for inputs in samples:
+        for step, value in stepper.steps(inputs):
+            if isinstance(value, Tensor) and value.is_floating_point():
+                for node in by_source.get(step.name, ()):
+                    see(node, value)

@@ -14,8 +14,9 @@ from arm_recipes.samples import load_calibration
 
 from .calibration import CalibrationWatch, watched_by
 from .checks import CapturedModelCheck
+from .losses import LossCheck
 from .masks import limit_masks, watch_softmaxes
-from .observed import keep_samples, take_samples
+from .observed import keep_samples, samples_of
 from .quantization_record import QuantizationRecorder
 from .steps import finer_steps
 
@@ -32,6 +33,7 @@ def quantization(
         CalibrationError: the calibration data is missing, empty or of an unknown kind.
     """
     check = CapturedModelCheck(recipe)
+    losses = LossCheck(recipe.name, refuse=options.cures)
     built = QuantizationRecipe(
         quantizers=[check, *quantizers],
         pre_prepare_passes=[check.note, *pre_prepare_passes],
@@ -40,7 +42,8 @@ def quantization(
             keep_samples,
             *([watch_softmaxes] if options.cures else []),
         ],
-        pre_convert_passes=[cure_ranges] if options.cures else [],
+        pre_convert_passes=[*([cure_ranges] if options.cures else []), losses.keep],
+        post_convert_passes=[losses.measure],
     )
     data = [] if options.calibration is None else [load_calibration(options.calibration)]
     return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))
@@ -48,7 +51,7 @@ def quantization(
 
 def cure_ranges(prepared: GraphModule) -> GraphModule:
     """A pre-convert pass: the cures that change what is to be quantized in which steps."""
-    samples = take_samples(prepared)
+    samples = samples_of(prepared)
     limit_masks(prepared)
     finer_steps(prepared, samples)
     return prepared

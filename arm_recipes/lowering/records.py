@@ -25,6 +25,46 @@ class Change:
 
 
 @dataclass(frozen=True)
+class QuantizationLoss:
+    """A part of a model that its quantization destroys.
+
+    Attributes:
+        kind: ``constant``, ``layer``, ``table`` or ``output``.
+        where: operator and submodule of the user's model; of an output its index.
+        sqnr_db: what is left, as a signal to noise ratio in dB: of a constant or a layer against its float value, of
+            a table against its function.
+        text: what is lost, in words.
+        remedy: what helps.
+    """
+
+    kind: str
+    where: str
+    sqnr_db: float
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}. {self.remedy}"
+
+
+@dataclass(frozen=True)
+class QuantizationCheck:
+    """One method's quantized module held against its float model, on samples that it was calibrated on.
+
+    Attributes:
+        samples: number of samples; 0 where none could be compared.
+        output_sqnr_db: signal to noise ratio of each output that is a real number, in dB.
+        losses: what the quantization destroys.
+        note: why nothing was compared; empty where it was.
+    """
+
+    samples: int
+    output_sqnr_db: tuple[float, ...]
+    losses: tuple[QuantizationLoss, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class CalibrationSummary:
     """What one method of a quantized program was calibrated on.
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import ObserverBase
 
-from arm_recipes.upstream.graphs import where
+from arm_recipes.upstream.graphs import kernel_name, where
 
 from .changes import note
-from .observed import Inputs, observed, observer_of, observers, run_float
+from .observed import Inputs, attribute, observed, observer_of, observers, run_float
 from .records import Change
 
 # Signal to noise of a range in steps of the least scale, in dB, below which it gets steps of its own. In A16W8 that of
@@ -84,7 +84,7 @@ def finer_steps(prepared: GraphModule, samples: list[Inputs]) -> None:
     biases = list(_biases(prepared))
     for observer in dict.fromkeys(observer for _, observer in observers(prepared)):
         range_ = ranges.get(id(observer))
-        if range_ is None or range_.sqnr_db >= LEAST_DB[observer.dtype]:
+        if range_ is None or range_.sqnr_db >= LEAST_DB[observer.dtype] or _negligible(prepared, range_.node):
             continue
         lower = max(_LEAST_SCALE, *(bound(observer) for bound in biases)) if biases else _LEAST_SCALE
         if lower >= range_.eps:
@@ -123,11 +123,7 @@ def _padded(prepared: GraphModule) -> Iterator[tuple[ObserverBase, _Range]]:
             continue
         if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
             continue
-        zero = torch.zeros_like(low)
-        span = torch.maximum(high, zero) - torch.minimum(low, zero)
-        if observer.qscheme in (torch.per_tensor_symmetric, torch.per_channel_symmetric):
-            span = 2 * torch.maximum(low.abs(), high.abs())
-        step = span / (int(observer.quant_max) - int(observer.quant_min))
+        step = _step(observer)
         if bool(((step > 0) & (step < eps)).any()):
             step = torch.maximum(step, eps)
             axis = getattr(observer, "ch_axis", 0)
@@ -135,6 +131,31 @@ def _padded(prepared: GraphModule) -> Iterator[tuple[ObserverBase, _Range]]:
             if step.numel() > 1 and isinstance(source, Tensor):
                 step = step.reshape([-1 if index == axis else 1 for index in range(source.dim())])
             yield observer, _Range(node, step, float(eps))
+
+
+def _step(observer: ObserverBase) -> Tensor:
+    """The scale that an observer's range would have without a least one."""
+    zero = torch.zeros_like(observer.min_val)
+    span = torch.maximum(observer.max_val, zero) - torch.minimum(observer.min_val, zero)
+    if observer.qscheme in (torch.per_tensor_symmetric, torch.per_channel_symmetric):
+        span = 2 * torch.maximum(observer.max_val.abs(), observer.min_val.abs())
+    step: Tensor = span / (int(observer.quant_max) - int(observer.quant_min))
+    return step
+
+
+def _negligible(prepared: GraphModule, node: Node) -> bool:
+    """Whether it is a constant that is added to values whose own steps are larger, as a norm's eps of 1e-5 is."""
+    source = observed(node)
+    if source.op != "get_attr":
+        return False
+    largest = float(attribute(prepared, str(source.target)).abs().max())
+    for reader in node.users:
+        after = [observer_of(prepared, user) for user in reader.users]
+        if kernel_name(reader.target)[1] not in ("add", "sub") or len(after) != 1 or after[0] is None:
+            return False
+        if largest >= max(float(_step(after[0]).max()), float(after[0].eps)):
+            return False
+    return True
 
 
 class _Bias:
@@ -156,15 +177,8 @@ def _biases(prepared: GraphModule) -> Iterator[_Bias]:
         bias = observed(node.args[2])
         if source is None or weight is None or bias.op != "get_attr":
             continue
-        values = _attribute(prepared, str(bias.target))
+        values = attribute(prepared, str(bias.target))
         scales = weight.calculate_qparams()[0].to(torch.float64).flatten()
         if values.numel() % scales.numel() == 0:
             largest = values.detach().to(torch.float64).abs().reshape(scales.numel(), -1).amax(1)
             yield _Bias(source, float((largest / scales).max()) / _LARGEST_BIAS)
-
-
-def _attribute(module: nn.Module, target: str) -> Tensor:
-    path, _, name = target.rpartition(".")
-    value = getattr(module.get_submodule(path), name)
-    assert isinstance(value, Tensor)
-    return value

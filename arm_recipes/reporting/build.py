@@ -17,7 +17,8 @@ from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.calibration import calibration_summary
 from arm_recipes.lowering.changes import changes
-from arm_recipes.lowering.records import CalibrationSummary, Change
+from arm_recipes.lowering.losses import quantization_checks
+from arm_recipes.lowering.records import CalibrationSummary, Change, QuantizationCheck
 from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.recipes import options as declarations
 from arm_recipes.recipes.catalog import Recipe
@@ -48,6 +49,7 @@ def report(
     max_sram: float | None = None,
     max_flash: float | None = None,
     min_delegation: float | None = None,
+    min_sqnr: float | None = None,
     require_full_delegation: bool = False,
 ) -> ExportReport:
     """Report on a session that is done, of a recipe of arm_recipes; also one from executorch's own `export`, for which
@@ -64,6 +66,8 @@ def report(
         max_flash: a gate: the largest .pte, in KiB.
         min_delegation: a gate: the least share of operators that are delegated (for Cortex-M: of kernels of CMSIS-NN),
             in percent. Quantize, dequantize and layout steps don't count.
+        min_sqnr: a gate: the least SQNR in dB of each quantized output against the float model's, on the samples of the
+            calibration on which the recipe compared them: one, or a few where one is bad.
         require_full_delegation: a gate: all of them are.
 
     Raises:
@@ -71,7 +75,7 @@ def report(
         ArmRecipeError: a gate has no meaning for the recipe.
         LoweringError: a delegate, compiled once more, came out different.
     """
-    check_limits(max_sram=max_sram, max_flash=max_flash, min_delegation=min_delegation)
+    check_limits(max_sram=max_sram, max_flash=max_flash, min_delegation=min_delegation, min_sqnr=min_sqnr)
     if not isinstance(session, ExportSession):
         raise ArmRecipeError(
             f"report of {type(session).__name__}: give what arm_recipes.export or executorch's own export returned."
@@ -101,7 +105,7 @@ def report(
         vela_estimates=estimates,
         layers=estimated,
         advice=advice(methods, estimates, estimated, options),
-        gates=tuple(limits.gates(max_sram, max_flash, min_delegation, require_full_delegation)),
+        gates=tuple(limits.gates(max_sram, max_flash, min_delegation, require_full_delegation, min_sqnr)),
     )
 
 
@@ -131,6 +135,7 @@ def _methods(
     graphs = lowered_graphs(session)
     calibration = calibration_summary(session)
     changed = changes(session)
+    compared = quantization_checks(session)
     exported = exported_programs(session)
     verdicts = list(partition_verdicts(session))
     for plan in program.execution_plan:
@@ -145,6 +150,7 @@ def _methods(
                     program_digest(exported[plan.name]) if plan.name in exported else "",
                     calibration.get(plan.name),
                     changed.get(plan.name, ()),
+                    compared.get(plan.name),
                 ),
                 transposes.get(plan.name, []),
             )
@@ -156,6 +162,7 @@ class _Before(NamedTuple):
     graph: str
     calibration: CalibrationSummary | None
     changes: tuple[Change, ...]
+    quantization: QuantizationCheck | None
 
 
 def _method(

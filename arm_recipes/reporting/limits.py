@@ -50,6 +50,7 @@ class Limits:
         max_flash: float | None,
         min_delegation: float | None,
         require_full_delegation: bool,
+        min_sqnr: float | None,
     ) -> Iterator[Gate]:
         """Those that were asked for, as `report` takes them."""
         if max_sram is not None:
@@ -60,6 +61,8 @@ class Limits:
             yield self.min_delegation(min_delegation)
         if require_full_delegation:
             yield self.require_full_delegation()
+        if min_sqnr is not None:
+            yield self.min_sqnr(min_sqnr)
 
     def max_sram(self, limit: float) -> Gate:
         if not self._row.family.facts.has_firmware:
@@ -95,6 +98,17 @@ class Limits:
 
     def require_full_delegation(self) -> Gate:
         return self._delegated("require_full_delegation", 100.0)
+
+    def min_sqnr(self, limit: float) -> Gate:
+        figures = [
+            figure for method in self._methods if method.quantization for figure in method.quantization.output_sqnr_db
+        ]
+        if not figures:
+            raise ArmRecipeError(
+                f"min_sqnr={limit:g}: no quantized output was compared with the float model's. Allowed: quantized "
+                "recipes, for a model that the recipe itself quantized. Leave it out, or give verify a float_model."
+            )
+        return Gate.at_least("min_sqnr", "SQNR in dB of quantized outputs against float", limit, min(figures))
 
     def _delegated(self, name: str, limit: float) -> Gate:
         return Gate.at_least(name, f"{self._row.family.facts.counted} in percent", limit, self._delegation)

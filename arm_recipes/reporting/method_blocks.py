@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from arm_recipes.documents.blocks import Block, Column, Heading, Items, OnlyPage, Paragraph, Steps, Table, Words, table
 
 if TYPE_CHECKING:
+    from arm_recipes.lowering.records import QuantizationCheck
+
     from .result import Call, Crossing, Delegate, MethodReport, Refusal
 
 
@@ -23,6 +25,8 @@ def method_blocks(method: MethodReport, several: bool) -> Iterator[Block]:
     if method.calibration is not None:
         samples = "sample" if method.calibration.samples == 1 else "samples"
         yield Paragraph(f"Calibrated on {method.calibration.samples} {samples}: {method.calibration.source}")
+    if method.quantization is not None:
+        yield from _quantization(method.quantization)
     if method.changes:
         yield Paragraph("Changed to make the program right (cures=False leaves it as it was):")
         yield Items(tuple(f"{change.where}: {change.what}, as {change.why} [{change.id}]" for change in method.changes))
@@ -37,6 +41,19 @@ def method_blocks(method: MethodReport, several: bool) -> Iterator[Block]:
         yield Paragraph("Kernels that the runtime must have: none")
     yield table(("what", Column("bytes", "bytes")), _memory(method), "Memory")
     yield OnlyPage(tuple(_details(method)))
+
+
+def _quantization(check: QuantizationCheck) -> Iterator[Block]:
+    if check.output_sqnr_db:
+        samples = "1 sample" if check.samples == 1 else f"{check.samples} samples"
+        yield Paragraph(
+            f"Quantized against float: {min(check.output_sqnr_db):.1f} dB at the worst output, on {samples}"
+        )
+    elif check.note:
+        yield Paragraph(f"Quantized against float: not compared, because of {check.note}", "note")
+    if check.losses:
+        yield Paragraph("Quantization destroys a part of the model:", "bad")
+        yield Items(tuple(map(str, check.losses)))
 
 
 def _delegates(method: MethodReport) -> Iterator[Block]:

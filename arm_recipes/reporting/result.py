@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from arm_recipes.documents.blocks import Document
 from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
-from arm_recipes.lowering.records import CalibrationSummary, Change
+from arm_recipes.lowering.records import CalibrationSummary, Change, QuantizationCheck
 from arm_recipes.tools.vela.estimates import Estimate, Layer
 
 from .document import document
@@ -173,6 +173,7 @@ class MethodReport:
         planned_bytes: bytes of each arena that the memory plan needs for activations outside of delegates.
         pools: least sizes of a 32-bit firmware's allocator pools; None where they can't be told, as for TOSA and VGF.
         changes: what the recipe changed in the model to make the program right.
+        quantization: quantized module against the float model; None where no recipe of arm_recipes quantized it.
     """
 
     name: str
@@ -188,6 +189,7 @@ class MethodReport:
     planned_bytes: tuple[int, ...]
     pools: Pools | None
     changes: tuple[Change, ...] = ()  # reports saved before have none
+    quantization: QuantizationCheck | None = None  # nor this
 
 
 @dataclass(frozen=True)

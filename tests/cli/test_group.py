@@ -101,6 +101,7 @@ def test_the_check_for_torch_can_fail() -> None:
         (["verify", "m.py", "-r", "tosa-fp", "--data", ".", "--calibration", "."], "tosa-fp quantizes nothing"),
         (["verify", "m.py", "-r", "ethosu-u85-int8", "-o", "macs=3"], "macs=3 is not legal for ethos-u85."),
         (["export", "m.py", "-r", "tosa-fp", "--max-sram", "1"], "--max-sram: tosa-fp is for no firmware"),
+        (["export", "m.py", "-r", "tosa-fp", "--min-sqnr", "1"], "--min-sqnr: tosa-fp quantizes nothing"),
         (["export", "m.py", "-r", "tosa-fp", "--output", "m.bpte"], "Give 'm.pte' and --bundle."),
         (
             ["export", "m.py", "-r", "tosa-fp", "--output", __file__],

@@ -23,7 +23,7 @@ class Attention(nn.Module):
         self.register_buffer("added", torch.zeros(6, 6).masked_fill(hidden, -1e9))
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = self.query(x) @ self.key(x).transpose(1, 2) * 0.35
+        scores = self.query(x) @ self.key(x).transpose(1, 2) * 2
         if self.mask == "added":
             scores = scores + self.added
         elif self.mask == "computed":

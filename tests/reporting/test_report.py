@@ -180,6 +180,8 @@ _GATES = [
     (U55, {"require_full_delegation": True}, {"require_full_delegation": False}),
     (M55, {"max_sram": 100, "require_full_delegation": True}, {"max_sram": True, "require_full_delegation": False}),
     (M55, {"max_sram": 1}, {"max_sram": False}),
+    (U55, {"min_sqnr": 5}, {"min_sqnr": True}),
+    (M55, {"min_sqnr": 90}, {"min_sqnr": False}),
 ]
 
 
