@@ -63,7 +63,9 @@ def lay_out_for_quantizer(io_layout: str) -> Callable[[GraphModule], GraphModule
         inputs = [in_layout(placeholder.meta["val"], io_layout) for placeholder in placeholders]
         if io_layout == "contiguous":
             for placeholder in filter(_is_rank4_float, placeholders):
-                users = [user for user in placeholder.users if user.op == "call_function"]
+                # In the graph's order, which that of `placeholder.users` need not be.
+                users = [node for node in captured.graph.nodes if node in placeholder.users]
+                users = [user for user in users if user.op == "call_function"]
                 _clone(placeholder, users, "channels_last")
         _Relayout(captured).run(*inputs)
         while (node := next(_out_of_layout(captured), None)) is not None:

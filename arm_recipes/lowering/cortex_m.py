@@ -20,6 +20,7 @@ from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.cortex_m import CortexMOptions
 from arm_recipes.tools import cmsis_nn
 
+from .activation_limits import LimitByQuantization
 from .channels_last import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .checks import ProgramCheck
 from .integer_io import integer_io
@@ -32,12 +33,14 @@ from .unused import DropCopies, DropUnusedConstants
 def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
     config = cmsis_nn.target_config(recipe.target.name, options.isa)
     quantizer = CortexMQuantizer()
+    cures = [LimitByQuantization()] if options.cures else []
     quantized = quantization(
         recipe,
         options,
         quantizer,
         QuantizerVerdicts(quantizer),
         pre_prepare_passes=[lay_out_for_quantizer(options.io_layout)],
+        post_convert_passes=[cure.in_module for cure in cures],
     )
     before_calibration, after_calibration = calibrate_in_layout(options.io_layout)
 
@@ -62,7 +65,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
         ),
         aten_transform_passes=[declare_inputs(recipe, options.io_layout)],
         lowering_recipe=LoweringRecipe(
-            edge_transform_passes=[ProgramCheck(recipe), InputCheck(recipe, options.io_layout)],
+            edge_transform_passes=[ProgramCheck(recipe), InputCheck(recipe, options.io_layout), *cures],
             # Not in edge_transform_passes, which the session runs once more before these. The checks are callables of
             # their own as what those raise, unlike what passes raise, reaches the caller as it is.
             edge_manager_transform_passes=[

@@ -21,6 +21,7 @@ from arm_recipes.recipes.delegated import DelegatedOptions
 from arm_recipes.upstream.compile_specs import create_partitioner, create_quantizer, settle_pass_pipeline
 from arm_recipes.upstream.programs import rebuilt
 
+from .activation_limits import QuantizeBeforeActivations
 from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
 from .integer_io import integer_io
@@ -48,17 +49,20 @@ def delegated(
     settle_pass_pipeline(compile_spec)
     partitioner = create_partitioner(compile_spec)
 
+    cures = [QuantizeBeforeActivations()] if options.cures else []
     quantization_recipe = None
     if recipe.precision.quantized:
         quantizer = create_quantizer(compile_spec)
         quantizer.set_global(_QUANTIZATION_CONFIGS[recipe.precision](is_per_channel=options.per_channel))
-        quantization_recipe = quantization(recipe, options, quantizer)
+        quantization_recipe = quantization(
+            recipe, options, quantizer, post_convert_passes=[cure.in_module for cure in cures]
+        )
 
     check = DelegationCheck(
         recipe, partitioner.delegation_spec.compile_specs, allow_no_delegation=options.allow_no_delegation
     )
     replace = [_replace_quant_nodes] if replace_quant_nodes else []
-    program_checks: list[Any] = [ProgramCheck(recipe)]
+    program_checks: list[Any] = [ProgramCheck(recipe), *cures]
     after_export: list[Any] = [_freeze]
     if options.io_layout is not None:
         program_checks.append(InputCheck(recipe, options.io_layout))

@@ -17,6 +17,7 @@ from .checks import CapturedModelCheck
 from .losses import LossCheck
 from .masks import limit_masks, watch_softmaxes
 from .observed import keep_samples, samples_of
+from .own_tensors import own_tensors
 from .quantization_record import QuantizationRecorder
 from .steps import finer_steps
 
@@ -26,6 +27,7 @@ def quantization(
     options: Options,
     *quantizers: Quantizer,
     pre_prepare_passes: Sequence[Callable[[GraphModule], GraphModule]] = (),
+    post_convert_passes: Sequence[Callable[[GraphModule], GraphModule]] = (),
 ) -> QuantizationRecipe:
     """Quantize with `quantizers`, calibrated on the option `calibration` where given.
 
@@ -36,14 +38,14 @@ def quantization(
     losses = LossCheck(recipe.name, refuse=options.cures)
     built = QuantizationRecipe(
         quantizers=[check, *quantizers],
-        pre_prepare_passes=[check.note, *pre_prepare_passes],
+        pre_prepare_passes=[own_tensors, check.note, *pre_prepare_passes],
         post_prepare_passes=[
             QuantizationRecorder(*quantizers),
             keep_samples,
             *([watch_softmaxes] if options.cures else []),
         ],
         pre_convert_passes=[*([cure_ranges] if options.cures else []), losses.keep],
-        post_convert_passes=[losses.measure],
+        post_convert_passes=[losses.measure, *post_convert_passes],
     )
     data = [] if options.calibration is None else [load_calibration(options.calibration)]
     return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))

@@ -192,7 +192,7 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "TOSA_INT8",
         {"macs": 128},
-        "TOSA_INT8: macs=128 is no option of this recipe. Allowed: calibration, io_dtype, per_channel, "
+        "TOSA_INT8: macs=128 is no option of this recipe. Allowed: calibration, io_dtype, cures, per_channel, "
         "io_layout, allow_no_delegation.",
     ),
     (
