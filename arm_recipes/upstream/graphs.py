@@ -77,7 +77,7 @@ def arguments_by_name(node: Node) -> dict[str, Any]:
 
 def writes_to(node: Node) -> tuple[int, ...]:
     """Positions of the arguments that a node's operator writes to; none for most."""
-    # Upstream: OpOverload._schema, as above.
+    # OpOverload._schema, as above.
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None or not schema.is_mutable:
         return ()
