@@ -22,6 +22,8 @@ from arm_recipes.upstream.compile_specs import create_partitioner, create_quanti
 from arm_recipes.upstream.programs import rebuilt
 
 from .activation_limits import QuantizeBeforeActivations
+from .border_cures import MendBorders
+from .borders import BorderCheckPass
 from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
 from .integer_io import integer_io
@@ -62,6 +64,7 @@ def delegated(
         recipe, partitioner.delegation_spec.compile_specs, allow_no_delegation=options.allow_no_delegation
     )
     replace = [_replace_quant_nodes] if replace_quant_nodes else []
+    borders = BorderCheckPass(recipe)
     program_checks: list[Any] = [ProgramCheck(recipe), *cures]
     after_export: list[Any] = [_freeze]
     if options.io_layout is not None:
@@ -76,9 +79,11 @@ def delegated(
             edge_transform_passes=program_checks,
             edge_manager_transform_passes=[
                 check,
+                *([MendBorders()] if options.cures else []),
                 *integer_io(recipe, options.io_dtype),
                 *replace,
-                TakeSnapshot(recipe, options),
+                borders,
+                TakeSnapshot(recipe, options, borders),
             ],
             edge_compile_config=EdgeCompileConfig(_check_ir_validity=False),
         ),

@@ -65,6 +65,21 @@ class QuantizationCheck:
 
 
 @dataclass(frozen=True)
+class BorderCheck:
+    """How many borders of one method's delegates agree with the tables in their payloads, which is all of them.
+
+    Attributes:
+        delegates: number of calls of a delegate of Ethos-U, VGF or TOSA.
+        inputs: number of tensors that they are handed.
+        outputs: number of tensors that are taken from them.
+    """
+
+    delegates: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
 class CalibrationSummary:
     """What one method of a quantized program was calibrated on.
 

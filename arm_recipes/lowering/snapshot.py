@@ -19,6 +19,9 @@ from arm_recipes.errors import ModelError
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import Options
 
+from .borders import BorderCheckPass
+from .records import BorderCheck
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -31,6 +34,7 @@ class Snapshot:
         modules: what the graph's get_attr nodes name, such as the delegates' LoweredBackendModules.
         signature: tells which placeholders are parameters and which are inputs.
         tensors: parameters, buffers and constants by their names in the signature.
+        borders: of its delegates, which agree with the tables in their payloads; None where there is nothing to check.
     """
 
     recipe: Recipe
@@ -39,6 +43,7 @@ class Snapshot:
     modules: Mapping[str, Any]
     signature: ExportGraphSignature
     tensors: Mapping[str, Tensor]
+    borders: BorderCheck | None = None
 
 
 # Beside the managers and not on them, as they are upstream's. What is kept goes when its manager and session go.
@@ -56,17 +61,24 @@ class TakeSnapshot:
     one without delegates. Delegates and tensors are shared with the session, which holds them in any case.
     """
 
-    def __init__(self, recipe: Recipe, options: Options) -> None:
+    def __init__(self, recipe: Recipe, options: Options, borders: BorderCheckPass | None = None) -> None:
+        """
+        Args:
+            recipe: the catalog row.
+            options: of the recipe as resolved.
+            borders: the check that goes before, where there is one.
+        """
         self._recipe = recipe
         self._options = options
+        self._borders = borders
 
     def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
         _SNAPSHOTS[manager] = {
-            method: self._copied(manager.exported_program(method)) for method in sorted(manager.methods)
+            method: self._copied(method, manager.exported_program(method)) for method in sorted(manager.methods)
         }
         return []
 
-    def _copied(self, program: ExportedProgram) -> Snapshot:
+    def _copied(self, method: str, program: ExportedProgram) -> Snapshot:
         graph = Graph()
         nodes: dict[Any, Any] = {}
         graph.output(graph.graph_copy(program.graph, nodes))
@@ -81,6 +93,7 @@ class TakeSnapshot:
             program.graph_signature,
             # The tensors themselves: to_executorch writes to none of them.
             {**program.state_dict, **program.constants},
+            self._borders.outcome[method] if self._borders is not None else None,
         )
 
 

@@ -174,7 +174,6 @@ class Options:
         BOOLEAN,
         "Change the model where executorch would make a wrong program of it; the report lists what was changed.",
         default=True,
-        applies=quantized,
     )
 
     def check(self, recipe: Recipe) -> None:

@@ -12,13 +12,18 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
+from executorch.exir.backend.backend_api import to_backend
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule
+from torch.export import ExportedProgram
 
 from arm_recipes.errors import LoweringError
+from arm_recipes.tools import vgf
+from arm_recipes.tools.border_tables import Tables
 from arm_recipes.tools.vela import printed_to_log
 from arm_recipes.tools.vela.compiler import WITH_LAYERS, Compiled, VelaFailure, compile_graph
 from arm_recipes.tools.vela.estimates import Origin
+from arm_recipes.tools.vela.payload import tables as vela_tables
 
 from . import tosa_graphs
 from .compile_specs import parse_compile_spec, vela_flags
@@ -158,6 +163,53 @@ def recompiled(module: LoweredBackendModule) -> Recompiled:
     if module not in _recompiled:
         _recompiled[module] = Recompiled(module)
     return _recompiled[module]
+
+
+def border_tables(module: LoweredBackendModule) -> Tables | None:
+    """What the payload of a delegate says that it takes and gives; None for backends other than `ARM_BACKENDS`.
+
+    Raises:
+        ToolError: the payload is not of the form that is known here.
+    """
+    payload = bytes(module.processed_bytes)
+    if module.backend_id == "EthosUBackend":
+        return vela_tables(payload, _external_data(module))
+    if module.backend_id == "VgfBackend":
+        return vgf.tables(payload)
+    return tosa_graphs.tables(payload) if module.backend_id == "TOSABackend" else None
+
+
+def _external_data(module: LoweredBackendModule) -> dict[str, bytes]:
+    stored = module.named_data_store_output
+    if stored is None:
+        return {}
+    entries = dict(stored.pte_data)
+    for named in stored.external_data.values():
+        entries.update(named)
+    return {key: bytes(stored.buffers[entry.buffer_index]) for key, entry in entries.items()}
+
+
+def program_of(module: LoweredBackendModule) -> ExportedProgram:
+    """A copy of the program that a delegate was made of, on the same parameters and buffers."""
+    program: ExportedProgram = copy.deepcopy(module).original_module
+    return program
+
+
+_PRINTED = "arm_recipes.vela_printed"
+
+
+def lowered_again(module: LoweredBackendModule, program: ExportedProgram) -> LoweredBackendModule:
+    """A delegate of the same backend and compile specs for another program. What Vela prints is kept with it."""
+    with printed_to_log(logging.DEBUG) as printed:
+        lowered: LoweredBackendModule = to_backend(module.backend_id, program, list(module.compile_specs))
+    lowered.meta = {**(lowered.meta or {}), _PRINTED: printed.getvalue()}
+    return lowered
+
+
+def vela_printed(module: LoweredBackendModule) -> str | None:
+    """What Vela printed for a delegate of `lowered_again`; None for others."""
+    printed: str | None = (module.meta or {}).get(_PRINTED)
+    return printed
 
 
 def _backend(name: str) -> Any:

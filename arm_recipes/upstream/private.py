@@ -10,7 +10,7 @@ from executorch.exir.dialects._ops import ops as _dialects
 from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 
 edge_operators = _dialects.edge
 CLONE_DIM_ORDER = edge_operators.dim_order_ops._clone_dim_order.default
@@ -22,6 +22,7 @@ __all__ = [
     "FakeTensorMode",
     "OpOverload",
     "edge_operators",
+    "tree_flatten",
     "tree_leaves",
     "tree_map_only",
 ]

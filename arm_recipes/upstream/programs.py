@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from executorch.exir._serialize._serialize import serialize_for_executorch
 from executorch.exir.schema import Program
 from executorch.export import ExportSession
 from torch import Tensor
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, ModuleCallEntry
 from torch.export.graph_signature import ExportGraphSignature
 
+from .private import tree_flatten
 from .session import from_context
 
 
@@ -22,6 +23,7 @@ def rebuilt(
     state_dict: Mapping[str, Tensor],
     constants: Mapping[str, Any] | None = None,
     signature: ExportGraphSignature | None = None,
+    module_call_graph: Sequence[ModuleCallEntry] | None = None,
 ) -> ExportedProgram:
     """The program with other tensors, on the same graph, whose nodes are shared.
 
@@ -30,6 +32,7 @@ def rebuilt(
         state_dict: parameters and buffers.
         constants: the program's own if None.
         signature: the program's own if None.
+        module_call_graph: the program's own if None.
     """
     return ExportedProgram(
         root=program.graph_module,
@@ -37,11 +40,27 @@ def rebuilt(
         graph_signature=program.graph_signature if signature is None else signature,
         state_dict=dict(state_dict),
         range_constraints=program.range_constraints,
-        module_call_graph=program.module_call_graph,
+        module_call_graph=program.module_call_graph if module_call_graph is None else list(module_call_graph),
         example_inputs=program.example_inputs,
         constants=program.constants if constants is None else dict(constants),
         verifiers=[program.verifier],
     )
+
+
+def without_inputs(program: ExportedProgram, names: Collection[str]) -> ExportedProgram:
+    """A delegate's program that is called without these of its inputs, whose placeholders its graph has no more."""
+    specs = program.graph_signature.input_specs
+    signature = ExportGraphSignature(
+        [spec for spec in specs if spec.arg.name not in names], program.graph_signature.output_specs
+    )
+    _, in_spec = tree_flatten((tuple(0 for _ in signature.user_inputs), {}))
+    entries = [
+        dataclasses.replace(entry, signature=dataclasses.replace(entry.signature, in_spec=in_spec))
+        if entry.fqn == "" and entry.signature is not None
+        else entry
+        for entry in program.module_call_graph
+    ]
+    return rebuilt(program, state_dict=program.state_dict, signature=signature, module_call_graph=entries)
 
 
 class EmittedProgram:

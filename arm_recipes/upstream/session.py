@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from arm_recipes.tools.vela import printed_summaries
 
+from .delegates import vela_printed
 from .partitioner import Verdicts
 
 _GIVEN = "arm_recipes.given"
@@ -49,8 +50,19 @@ def vela_summaries(session: ExportSession) -> tuple[dict[str, str], ...]:
     printed = from_context(session, _VELA_PRINTED)
     if printed is None:
         return ()
-    delegates = [module for graph in lowered_graphs(session).values() for _, module, _ in get_lowered_submodules(graph)]
-    return printed_summaries(printed, sum(module.backend_id == "EthosUBackend" for module in delegates))
+    compiled = [
+        module
+        for graph in lowered_graphs(session).values()
+        # In the order in which they were made, which their names have at the end.
+        for _, module, _ in sorted(get_lowered_submodules(graph), key=lambda named: (len(named[0]), named[0]))
+        if module.backend_id == "EthosUBackend"
+    ]
+    summaries = list(printed_summaries(printed, len(compiled)))
+    for index, module in enumerate(compiled):
+        again = vela_printed(module)
+        if again is not None:
+            summaries[index] = printed_summaries(again, 1)[-1]
+    return tuple(summaries)
 
 
 def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:

@@ -13,6 +13,7 @@ from tosa.DType import DType
 from tosa.Op import Op
 from tosa.TosaGraph import TosaGraph
 
+from arm_recipes.tools.border_tables import Entry, Tables
 from arm_recipes.tools.vela.estimates import Origin
 
 from .graphs import stack_path
@@ -20,6 +21,18 @@ from .graphs import stack_path
 # Operators whose results are their inputs, moved or scaled.
 _MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY})
 _SUMS = frozenset({DType.INT32, DType.INT48})
+
+
+_DTYPES = {
+    DType.BOOL: ("bool", 1),
+    DType.INT8: ("int8", 1),
+    DType.INT16: ("int16", 2),
+    DType.INT32: ("int32", 4),
+    DType.INT64: ("int64", 8),
+    DType.FP32: ("float32", 4),
+    DType.FP16: ("float16", 2),
+    DType.BF16: ("bfloat16", 2),
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,36 @@ def border(graph: bytes) -> frozenset[str]:
             moved.add(inputs[0])
             transposed.update(outputs if kind == Op.TRANSPOSE else ())
     return frozenset(transposed)
+
+
+def tables(graph: bytes) -> Tables:
+    """What a graph takes and gives, in its order."""
+    block = _main_block(graph)
+    tensors = {tensor.Name(): tensor for tensor in map(block.Tensors, range(block.TensorsLength()))}
+    inputs, outputs = (
+        tuple(_entry(tensors[name(index)]) for index in range(count))
+        for name, count in ((block.Inputs, block.InputsLength()), (block.Outputs, block.OutputsLength()))
+    )
+    return Tables(inputs, outputs)
+
+
+def _entry(tensor: Any) -> Entry:
+    dtype, size = _DTYPES.get(tensor.Type(), (f"TOSA's type {tensor.Type()}", 0))
+    return Entry(tuple(int(tensor.Shape(index)) for index in range(tensor.ShapeLength())), size, dtype)
+
+
+def input_names(graph: bytes) -> tuple[str, ...]:
+    """Names of what a graph takes, in its order. They are those of the placeholders that it was made of."""
+    block = _main_block(graph)
+    return tuple(block.Inputs(index).decode() for index in range(block.InputsLength()))
+
+
+def transposed_outputs(graph: bytes) -> tuple[int, ...]:
+    """Numbers of the outputs that a transpose makes and another transpose reads."""
+    block = _main_block(graph)
+    operators = [(inputs, outputs) for kind, inputs, outputs, _ in _operators(graph) if kind == Op.TRANSPOSE]
+    both = {name for inputs, _ in operators for name in inputs} & {name for _, outputs in operators for name in outputs}
+    return tuple(index for index in range(block.OutputsLength()) if block.Outputs(index).decode() in both)
 
 
 def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:

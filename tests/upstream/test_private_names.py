@@ -32,7 +32,8 @@ def _public(thing: Any) -> list[str]:
 
 def test_nothing_public_has_them() -> None:
     homes = (torch, torch.fx, torch.library, torch.export, exir, edge)
-    for name in ("OpOverload", "FakeTensor", "FakeTensorMode", "EdgeOpOverload", "tree_leaves", "tree_map_only"):
+    private = ("OpOverload", "FakeTensor", "FakeTensorMode", "EdgeOpOverload")
+    for name in (*private, "tree_flatten", "tree_leaves", "tree_map_only"):
         assert [home.__name__ for home in homes if name in getattr(home, "__all__", ())] == [], name
     assert importlib.util.find_spec("torch.utils.pytree") is None
     assert "edge" not in _public(exir)
