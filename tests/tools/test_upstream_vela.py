@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import struct
 import subprocess
 import sys
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from ethosu.vela import stats_writer, vela
 
+from arm_recipes.errors import ToolError
+from arm_recipes.tools.border_tables import Entry, Tables
 from arm_recipes.tools.vela import VelaRefusal, flags_set, try_flags
-from arm_recipes.tools.vela.payload import blocks
+from arm_recipes.tools.vela.payload import blocks, tables
 
 
 def test_main_sets_the_recursion_limit(capfd: pytest.CaptureFixture[str]) -> None:
@@ -62,3 +65,43 @@ def test_a_payload_is_made_of_blocks() -> None:
         packed += header + content + bytes(-len(content) % arm_vela._BLOCK_ALIGNMENT)
     assert blocks(packed) == {"cmd_data": bytes(range(1, 20)), "weight_data": b"", "scratch_size": b"abcd"}
     assert np.frombuffer(blocks(packed)["scratch_size"], "<u4").size == 1
+
+
+def _packed(name: bytes, content: bytes, outside: int = 0) -> bytes:
+    return struct.pack("<16sIB11s", name, len(content), outside, b"") + content + bytes(-len(content) % 16)
+
+
+def test_a_payload_s_tables_are_six_sizes_and_three_numbers() -> None:
+    from executorch.backends.arm import arm_vela
+
+    data = {
+        "input_shape": np.array([[1, 1, 1, 3, 8, 8], [1, 1, 1, 1, 1, 4]]),
+        "input_elem_size": np.array([1, 4]),
+        "input_offset": np.array([0, 256]),
+        "input_region": np.array([1, 1]),
+    }
+    packed = arm_vela.vela_bin_pack_io("input", data)
+    payload = _packed(b"inputs", packed) + _packed(b"outputs", bytes(4))
+    assert tables(payload) == Tables((Entry((1, 1, 1, 3, 8, 8), 1), Entry((1, 1, 1, 1, 1, 4), 4)), ())
+
+
+def test_a_block_may_be_outside_of_the_payload() -> None:
+    payload = _packed(b"inputs", b"key", 1) + _packed(b"outputs", bytes(4))
+    assert tables(payload, {"key": bytes(4)}) == Tables((), ())
+    with pytest.raises(ToolError, match="Block 'inputs' of a payload is outside of it, as key"):
+        tables(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"vela", "ends within the header of a block"),
+        (_packed(b"inputs", bytes(16))[:-8], "Block 'inputs' of a payload should have 16 bytes, and has 8"),
+        (_packed(b"cmd_data", b""), "has no block inputs and no block outputs"),
+        (_packed(b"inputs", b"") + _packed(b"outputs", b""), "Block 'inputs' of a payload has 0 bytes"),
+        (_packed(b"inputs", b"\2\0\0\0") + _packed(b"outputs", b""), "has 4 bytes, which is not what 2 entries take"),
+    ],
+)
+def test_what_is_no_payload_is_refused(payload: bytes, words: str) -> None:
+    with pytest.raises(ToolError, match=words):
+        tables(payload)
