@@ -51,7 +51,7 @@ def delegated(
     settle_pass_pipeline(compile_spec)
     partitioner = create_partitioner(compile_spec)
 
-    cures = [QuantizeBeforeActivations()] if options.cures else []
+    cures = [QuantizeBeforeActivations()] if options.cures and recipe.precision.quantized else []
     quantization_recipe = None
     if recipe.precision.quantized:
         quantizer = create_quantizer(compile_spec)

@@ -187,7 +187,7 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "TOSA_FP",
         {"per_channel": True},
-        "TOSA_FP: per_channel=True is no option of this recipe. Allowed: io_layout, allow_no_delegation.",
+        "TOSA_FP: per_channel=True is no option of this recipe. Allowed: cures, io_layout, allow_no_delegation.",
     ),
     (
         "TOSA_INT8",
