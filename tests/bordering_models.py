@@ -27,19 +27,20 @@ class Parts(nn.Module):
 
 
 class MaskedAttention(nn.Module):
-    """One head, whose mask U55 can't fill in."""
+    """One head, whose mask U55 can't fill in; its values are an output too if asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: bool = False) -> None:
         super().__init__()
+        self.values = values
         self.qkv = nn.Linear(16, 48)
         self.out = nn.Linear(16, 16)
         self.register_buffer("mask", torch.triu(torch.ones(8, 8, dtype=torch.bool), 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         q, k, v = self.qkv(x).split(16, -1)
         scores = (q @ k.transpose(-1, -2) * 0.25).masked_fill(self.mask, float("-inf"))
-        y: Tensor = self.out(scores.softmax(-1) @ v)
-        return y
+        y = self.out(scores.softmax(-1) @ v)
+        return (y, v) if self.values else y
 
 
 def _map_and_head(net: Parts, x: Tensor) -> Any:
