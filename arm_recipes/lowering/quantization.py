@@ -18,6 +18,7 @@ from .losses import LossCheck
 from .masks import limit_masks, watch_softmaxes
 from .observed import keep_samples, samples_of
 from .own_tensors import own_tensors
+from .pieces import pieces
 from .quantization_record import QuantizationRecorder
 from .steps import finer_steps
 
@@ -56,4 +57,5 @@ def cure_ranges(prepared: GraphModule) -> GraphModule:
     samples = samples_of(prepared)
     limit_masks(prepared)
     finer_steps(prepared, samples)
+    pieces(prepared, samples)
     return prepared

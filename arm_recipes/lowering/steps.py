@@ -123,7 +123,7 @@ def _padded(prepared: GraphModule) -> Iterator[tuple[ObserverBase, _Range]]:
             continue
         if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
             continue
-        step = _step(observer)
+        step = step_of(observer)
         if bool(((step > 0) & (step < eps)).any()):
             step = torch.maximum(step, eps)
             axis = getattr(observer, "ch_axis", 0)
@@ -133,7 +133,7 @@ def _padded(prepared: GraphModule) -> Iterator[tuple[ObserverBase, _Range]]:
             yield observer, _Range(node, step, float(eps))
 
 
-def _step(observer: ObserverBase) -> Tensor:
+def step_of(observer: ObserverBase) -> Tensor:
     """The scale that an observer's range would have without a least one."""
     zero = torch.zeros_like(observer.min_val)
     span = torch.maximum(observer.max_val, zero) - torch.minimum(observer.min_val, zero)
@@ -153,7 +153,7 @@ def _negligible(prepared: GraphModule, node: Node) -> bool:
         after = [observer_of(prepared, user) for user in reader.users]
         if kernel_name(reader.target)[1] not in ("add", "sub") or len(after) != 1 or after[0] is None:
             return False
-        if largest >= max(float(_step(after[0]).max()), float(after[0].eps)):
+        if largest >= max(float(step_of(after[0]).max()), float(after[0].eps)):
             return False
     return True
 

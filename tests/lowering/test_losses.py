@@ -50,14 +50,6 @@ def small_factor_of_a_head() -> Example:
     return seeded(_Named, (2, 8))
 
 
-def near_zero() -> Example:
-    return seeded(lambda: Function(lambda x: torch.rsqrt(x * x + 1e-3)), (4, 16))
-
-
-def logarithm() -> Example:
-    return seeded(lambda: Function(lambda x: torch.log(x.abs() + 1e-3)), (4, 16))
-
-
 def fast_sine() -> Example:
     return seeded(lambda: Function(lambda x: torch.sin(x * 64)), (4, 16))
 
@@ -89,7 +81,7 @@ def test_a_mask_takes_the_range() -> None:
     assert not told and min(cured.output_sqnr_db) > 28
 
 
-@pytest.mark.parametrize("model", [near_zero, logarithm, remainder], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [fast_sine, remainder], ids=lambda model: model.__name__)
 def test_a_table_that_is_nothing_like_its_function(model: Model) -> None:
     with pytest.raises(RuntimeError, match=r"16-bit table of it, .* keeps [\d.]+ dB .*INT8") as raised:
         _quantized("TOSA_A16W8", model)
