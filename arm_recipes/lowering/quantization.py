@@ -20,6 +20,7 @@ from .observed import keep_samples, samples_of
 from .own_tensors import own_tensors
 from .pieces import pieces
 from .quantization_record import QuantizationRecorder
+from .state import StateCheck
 from .steps import finer_steps
 
 
@@ -36,17 +37,19 @@ def quantization(
         CalibrationError: the calibration data is missing, empty or of an unknown kind.
     """
     check = CapturedModelCheck(recipe)
+    state = StateCheck(recipe.name)
     losses = LossCheck(recipe.name, refuse=options.cures)
     built = QuantizationRecipe(
-        quantizers=[check, *quantizers],
-        pre_prepare_passes=[own_tensors, check.note, *pre_prepare_passes],
+        quantizers=[check, *quantizers, state],
+        pre_prepare_passes=[own_tensors, check.note, state.note, *pre_prepare_passes],
         post_prepare_passes=[
             QuantizationRecorder(*quantizers),
+            state.keep,
             keep_samples,
             *([watch_softmaxes] if options.cures else []),
         ],
         pre_convert_passes=[*([cure_ranges] if options.cures else []), losses.keep],
-        post_convert_passes=[losses.measure, *post_convert_passes],
+        post_convert_passes=[losses.measure, *post_convert_passes, state.restore],
     )
     data = [] if options.calibration is None else [load_calibration(options.calibration)]
     return watched_by(built, CalibrationWatch(recipe.name, data), feed=bool(data))

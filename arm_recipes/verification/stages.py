@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from executorch.export import ExportSession, StageType
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
@@ -102,7 +102,7 @@ class Stages:
         """
         outputs = {}
         for stage, module in self._modules.items():
-            with _errors_of(stage, sample), torch.no_grad():
+            with _errors_of(stage, sample), torch.no_grad(), _buffers_kept(module):
                 # Copies: a model may write to what it is given.
                 result = module(*(value.clone() for value in inputs))
                 outputs[stage] = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
@@ -138,6 +138,18 @@ def _output_scale(node: Any) -> QuantizedTensor | None:
     if getattr(node, "op", None) != "call_function" or "dequantize_per_tensor" not in str(node.target):
         return None
     return QuantizedTensor.of(node)
+
+
+@contextlib.contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """The module's buffers as before, afterwards: one that keeps state writes to them, and it may be the caller's."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
 
 
 @contextlib.contextmanager
