@@ -23,6 +23,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 from arm_recipes.errors import LoweringError, ModelError
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.upstream.graphs import arguments_by_name, calls, is_operator, operator_name, quantizes, where
+from arm_recipes.upstream.lowered_graphs import without_folder
 
 
 class CapturedModelCheck(Quantizer):
@@ -95,7 +96,9 @@ class DelegationCheck:
         others: list[str] = []
         for method in sorted(manager.methods):
             for module in _delegates(manager.exported_program(method).graph_module):
-                (own if module.compile_specs == self._compile_specs else others).append(module.backend_id)
+                (own if without_folder(module.compile_specs) == self._compile_specs else others).append(
+                    module.backend_id
+                )
         if not own:
             self._refuse(manager, sorted(set(others)))
         return []

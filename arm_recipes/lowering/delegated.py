@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from arm_recipes.recipes.catalog import Precision, Recipe
 from arm_recipes.recipes.delegated import DelegatedOptions
 from arm_recipes.upstream.compile_specs import create_partitioner, create_quantizer, settle_pass_pipeline
+from arm_recipes.upstream.lowered_graphs import KeepingPartitioner
 from arm_recipes.upstream.programs import rebuilt
 
 from .activation_limits import QuantizeBeforeActivations
@@ -49,7 +50,7 @@ def delegated(
             cortex_m kernels.
     """
     settle_pass_pipeline(compile_spec)
-    partitioner = create_partitioner(compile_spec)
+    partitioner = KeepingPartitioner(create_partitioner(compile_spec))
 
     cures = [QuantizeBeforeActivations()] if options.cures and recipe.precision.quantized else []
     quantization_recipe = None

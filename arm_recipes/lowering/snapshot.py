@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
 from executorch.export import ExportSession
@@ -18,6 +19,7 @@ from torch.fx import Graph
 from arm_recipes.errors import ModelError
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import Options
+from arm_recipes.upstream.delegates import keep_lowered
 
 from .borders import BorderCheckPass
 from .records import BorderCheck
@@ -76,6 +78,10 @@ class TakeSnapshot:
         _SNAPSHOTS[manager] = {
             method: self._copied(method, manager.exported_program(method)) for method in sorted(manager.methods)
         }
+        for snapshot in _SNAPSHOTS[manager].values():
+            for module in snapshot.modules.values():
+                if isinstance(module, LoweredBackendModule):
+                    keep_lowered(module)
         return []
 
     def _copied(self, method: str, program: ExportedProgram) -> Snapshot:

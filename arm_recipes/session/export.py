@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from executorch.export import ExportRecipe, ExportSession
+from executorch.export import ExportRecipe, ExportSession, StageType
 from torch import nn
 from torch.export import Dim
 from torch.fx import GraphModule
@@ -24,7 +24,7 @@ from arm_recipes.provider import register
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
 from arm_recipes.tools import vela
-from arm_recipes.upstream import partitioner
+from arm_recipes.upstream import lowered_graphs, partitioner
 from arm_recipes.upstream.session import keep, vela_summaries
 
 from .arguments import (
@@ -123,6 +123,8 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
+        if _takes_snapshot(export_recipe):
+            stack.enter_context(lowered_graphs.keeping())
         with vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
             try:
                 session.export()
@@ -167,6 +169,12 @@ def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
             f"{', '.join(list(inspect.signature(export).parameters)[:-1])}.)"
         )
     return recipe
+
+
+def _takes_snapshot(recipe: ExportRecipe) -> bool:
+    """Whether the session comes to the stage in which recipes of arm_recipes look at the lowered program."""
+    stages = recipe.pipeline_stages
+    return stages is None or StageType.EDGE_PROGRAM_MANAGER_TRANSFORM in stages
 
 
 def _refuse_dynamic(recipe: ExportRecipe, shapes: Mapping[str, Any], models: Mapping[str, Model]) -> None:

@@ -27,6 +27,7 @@ from arm_recipes.tools.vela.payload import tables as vela_tables
 
 from . import tosa_graphs
 from .compile_specs import parse_compile_spec, vela_flags
+from .lowered_graphs import WITHOUT_SPACES, LoweredGraph, take, with_new_folder
 
 ARM_BACKENDS = ("TOSABackend", "EthosUBackend", "VgfBackend")
 
@@ -37,8 +38,14 @@ class Recompiled:
     Each part is made when it is first asked for, and kept: lowering takes nearly half of the time of an export.
     """
 
-    def __init__(self, module: LoweredBackendModule) -> None:
+    def __init__(self, module: LoweredBackendModule, lowered: LoweredGraph | None = None) -> None:
+        """
+        Args:
+            module: the delegate.
+            lowered: what its own lowering kept, which then need not be done again.
+        """
         self._module = ref(module)  # which this must not keep from going
+        self._lowered = lowered
         self._spec: ArmCompileSpec = parse_compile_spec(module.compile_specs)
 
     @property
@@ -53,22 +60,28 @@ class Recompiled:
         """The TOSA flatbuffer that `payload` is made of. A TOSA delegate's own payload is its flatbuffer."""
         if self.module.backend_id == "TOSABackend":
             return bytes(self.module.processed_bytes)
+        if self._lowered is not None:
+            return self._lowered.tosa
         return self._with_origins if self.module.backend_id == "EthosUBackend" else self._run_again[0]
 
     @cached_property
     def origins(self) -> dict[str, Origin]:
         """Where the operators of the graph come from, by the name of the tensor that they make."""
+        if self._lowered is not None:
+            return tosa_graphs.origins_by_node(self._lowered.tosa, self._lowered.origins)
         return tosa_graphs.origins(self._with_origins)
 
     @cached_property
     def border(self) -> frozenset[str]:
         """Names of the tensors that are made by transposing an input of the delegate, or what becomes an output."""
-        return tosa_graphs.border(self._with_origins)
+        return tosa_graphs.border(self._with_origins if self._lowered is None else self._lowered.tosa)
 
     @property
     def payload(self) -> bytes:
         """What the delegate's compiler makes of it now."""
-        return self.compiled.payload if self.module.backend_id == "EthosUBackend" else self._run_again[1]
+        if self.module.backend_id == "EthosUBackend":
+            return self.compiled.payload
+        return self._run_again[1] if self._lowered is None else self._converted
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -100,7 +113,7 @@ class Recompiled:
         Raises:
             LoweringError: the delegate came out different, or can't be compiled again.
         """
-        with tempfile.TemporaryDirectory(prefix=_WITHOUT_SPACES) as work:
+        with tempfile.TemporaryDirectory(prefix=WITHOUT_SPACES) as work:
             self._check(self._compile_in(work), "intermediate files", "leave the intermediate files out")
             shutil.copytree(work, folder, dirs_exist_ok=True)
 
@@ -119,9 +132,19 @@ class Recompiled:
             raise self._failed(error) from error
 
     @cached_property
+    def _converted(self) -> bytes:
+        """What becomes of the flatbuffer that the lowering kept, for backends other than Ethos-U."""
+        assert self._lowered is not None
+        if self.module.backend_id == "TOSABackend":
+            return self._lowered.tosa
+        # Upstream: VgfBackend._compile_tosa_flatbuffer, as preprocess lowers anew. Holds for executorch 1.5.1;
+        # tests/upstream/test_lowered_graphs.py::test_a_graph_is_converted_alone fails when it changes.
+        return bytes(_backend(self.module.backend_id)._compile_tosa_flatbuffer(self._lowered.tosa, self._spec))
+
+    @cached_property
     def _run_again(self) -> tuple[bytes, bytes]:
         """The TOSA flatbuffer and the payload of another run of the delegate's backend."""
-        with tempfile.TemporaryDirectory(prefix=_WITHOUT_SPACES) as work:
+        with tempfile.TemporaryDirectory(prefix=WITHOUT_SPACES) as work:
             payload = self._compile_in(work)
             (graph,) = Path(work).glob(f"output*_{self._spec.tosa_spec}.tosa")
             return graph.read_bytes(), payload
@@ -151,9 +174,6 @@ class Recompiled:
             f"{error}. Was it changed since?"
         )
 
-
-# Vela's command line is split at spaces, so the compilers work in a folder without any.
-_WITHOUT_SPACES = "arm_recipes_"
 
 _recompiled: WeakKeyDictionary[LoweredBackendModule, Recompiled] = WeakKeyDictionary()
 
@@ -201,7 +221,7 @@ _PRINTED = "arm_recipes.vela_printed"
 def lowered_again(module: LoweredBackendModule, program: ExportedProgram) -> LoweredBackendModule:
     """A delegate of the same backend and compile specs for another program. What Vela prints is kept with it."""
     with printed_to_log(logging.DEBUG) as printed:
-        lowered: LoweredBackendModule = to_backend(module.backend_id, program, list(module.compile_specs))
+        lowered: LoweredBackendModule = to_backend(module.backend_id, program, with_new_folder(module.compile_specs))
     lowered.meta = {**(lowered.meta or {}), _PRINTED: printed.getvalue()}
     return lowered
 
@@ -210,6 +230,13 @@ def vela_printed(module: LoweredBackendModule) -> str | None:
     """What Vela printed for a delegate of `lowered_again`; None for others."""
     printed: str | None = (module.meta or {}).get(_PRINTED)
     return printed
+
+
+def keep_lowered(module: LoweredBackendModule) -> None:
+    """Let `recompiled` know what the delegate's lowering kept, if it did. Call it within `lowered_graphs.keeping`."""
+    lowered = take(module)
+    if lowered is not None:
+        _recompiled[module] = Recompiled(module, lowered)
 
 
 def _backend(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from .graphs import stack_path
 # Operators whose results are their inputs, moved or scaled.
 _MOVES = frozenset({Op.TRANSPOSE, Op.RESHAPE, Op.RESCALE, Op.CAST, Op.IDENTITY})
 _SUMS = frozenset({DType.INT32, DType.INT48})
+
+_CONSTANTS = frozenset({Op.CONST, Op.CONST_SHAPE})
 
 
 _DTYPES = {
@@ -53,6 +55,33 @@ def origins(graph: bytes) -> dict[str, Origin]:
     return {
         output: _origin(json.loads(text)) for _, _, outputs, text in _operators(graph) for output in outputs if text
     }
+
+
+def origins_by_node(graph: bytes, nodes: Sequence[Mapping[str, Origin]]) -> dict[str, Origin]:
+    """The same of a graph that does not say it.
+
+    Args:
+        graph: the flatbuffer.
+        nodes: where each node that the graph was written from comes from, by name; first of the main block, then of
+            each other. A node's tensor has the node's name, with that of the block behind it unless that is the main.
+    """
+    origins: dict[str, Origin] = {}
+    for index, (block, known) in enumerate(zip(_blocks(graph), nodes, strict=True)):
+        suffix = "" if index == 0 else f"_{block.Name().decode()}"
+        unnamed: list[str] = []  # what a node is made of has names of its own, and comes before the node's tensor
+        for operator in map(block.Operators, range(block.OperatorsLength())):
+            if operator.Op() in _CONSTANTS:
+                continue
+            tensors = [operator.Outputs(place).decode() for place in range(operator.OutputsLength())]
+            origin = next(
+                (known[name] for name in (each.removesuffix(suffix) for each in tensors) if name in known), None
+            )
+            if origin is None:
+                unnamed += tensors
+                continue
+            origins.update(dict.fromkeys([*unnamed, *tensors], origin))
+            unnamed = []
+    return origins
 
 
 def border(graph: bytes) -> frozenset[str]:
@@ -119,7 +148,7 @@ def with_all_outputs(graph: bytes) -> tuple[bytes, list[str], list[Produced]]:
     left_out = {tensor.Name().decode() for tensor in tensors if tensor.Type() in _SUMS}.difference(names)
     for operator in map(block.Operators, range(block.OperatorsLength())):
         if (
-            operator.Op() not in (Op.CONST, Op.CONST_SHAPE)
+            operator.Op() not in _CONSTANTS
             and operator.OutputsLength()
             and operator.Outputs(0).decode() not in left_out
         ):

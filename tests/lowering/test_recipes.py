@@ -15,6 +15,8 @@ from arm_recipes.recipes import catalog
 from tests import models
 from tests.exports import exported
 
+pytestmark = pytest.mark.no_cover  # others run the same code
+
 # Each family is exported for in a quick run, too.
 _QUICK = ("ETHOSU_U55_INT8", "TOSA_FP", "VGF_FP", "CORTEX_M55_INT8")
 

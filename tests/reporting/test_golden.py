@@ -59,7 +59,7 @@ SIBLINGS: dict[str, tuple[str, set[str]]] = {
     },
 }
 
-pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
+pytestmark = [pytest.mark.usefixtures("one_sample_is_enough"), pytest.mark.no_cover]
 _each_recipe = pytest.mark.parametrize("recipe", catalog.RECIPES, ids=lambda recipe: recipe.name)
 
 

@@ -39,6 +39,8 @@ from arm_recipes.reporting.result import Pools
 from tests import models
 from tests.exports import exported
 
+pytestmark = pytest.mark.no_cover  # others run the same code
+
 HEADERS = Path(executorch.__path__[0]) / "include"
 LIBRARIES = Path(executorch.__path__[0]) / "lib"
 FLAGS = [

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 from executorch.backends.arm.test.runner_utils import TosaReferenceModelDispatch
 from executorch.export import ExportRecipe, StageType
 
 from arm_recipes import ArmRecipeType, calibration_summary, export
 from tests.conftest import Digits
+
+pytestmark = pytest.mark.no_cover  # others run the same code
 
 
 def test_accuracy_on_the_tosa_reference_model(digits: Digits) -> None:

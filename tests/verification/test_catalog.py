@@ -17,6 +17,8 @@ from arm_recipes.recipes import catalog
 from tests import models, tiny_models
 from tests.exports import random_samples
 
+pytestmark = pytest.mark.no_cover  # others run the same code
+
 NETWORKS = {
     "conv": models.conv_net,
     "residual": tiny_models.residual,

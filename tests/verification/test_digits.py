@@ -11,6 +11,8 @@ import pytest
 from arm_recipes import ArmRecipeType, export, verify
 from tests.conftest import Digits
 
+pytestmark = pytest.mark.no_cover  # others run the same code
+
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
