@@ -14,12 +14,13 @@ from torch.fx import GraphModule, Node
 
 from arm_recipes.errors import ArmRecipeError, ModelError
 from arm_recipes.lowering.integer_io import QuantizedTensor
+from arm_recipes.lowering.observed import calibration_samples
 from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.samples import load_calibration, specs_of
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.simulators.registry import REFERENCE, make_simulator
 from arm_recipes.upstream.graphs import quantizes
-from arm_recipes.upstream.session import exported_programs, from_context
+from arm_recipes.upstream.session import exported_programs, from_context, kept_outcome
 
 from .graph import Reference
 from .result import CheckResult, MethodCheck
@@ -47,7 +48,7 @@ def check(
     Args:
         session: done with its export; also one of executorch's own `export`.
         data: what `load_calibration` takes; for several methods a dict of these by method name. By default the
-            session's example inputs.
+            first samples that it was calibrated on, or the session's example inputs where nothing was quantized.
         samples: how many of them are run.
         time_limit: seconds for each method, after which no further sample is begun.
 
@@ -67,6 +68,14 @@ def check(
         methods.append(_checked(session, method, program, list(given), time_limit))
     recipe = next(iter(programs.values())).recipe
     return CheckResult(recipe=recipe.name, target=recipe.target.name, methods=tuple(methods))
+
+
+def recorded(session: ExportSession) -> Mapping[str, MethodCheck]:
+    """The outcome of the check that `arm_recipes.export` made, by method, without the seconds that it took; empty where
+    it made none."""
+    outcome: CheckResult | None = kept_outcome(session)
+    methods = outcome.methods if outcome is not None else ()
+    return {method.method: dataclasses.replace(method, seconds=None) for method in methods}
 
 
 def check_method(
@@ -152,6 +161,8 @@ def _checked(
 
 
 def _samples(session: ExportSession, method: str, program: Snapshot, data: object) -> Iterable[Any]:
+    if data is None and (calibrated := calibration_samples(session, method)):
+        return calibrated
     examples = (from_context(session, "example_inputs") or {}).get(method) or ()
     if not examples and method in exported_programs(session):
         inputs = exported_programs(session)[method].example_inputs

@@ -51,6 +51,7 @@ class ExportOptions(CompileOptions):
         min_delegation: gate: least share of operators that are delegated, in percent.
         min_sqnr: gate: least SQNR of a quantized output against float, in dB.
         require_full_delegation: gate: whether every operator has to be delegated.
+        check: whether to hold the program against the model, layer by layer.
     """
 
     recipe: Recipe
@@ -64,6 +65,7 @@ class ExportOptions(CompileOptions):
     min_delegation: float | None
     min_sqnr: float | None
     require_full_delegation: bool
+    check: bool
 
 
 @click.command("export", context_settings=SETTINGS)
@@ -89,6 +91,9 @@ class ExportOptions(CompileOptions):
 @click.option("--max-flash", type=float, metavar="KIB", help="Fail if the .pte is larger.")
 @click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Fail if a quantized output is further from float.")
+@click.option(
+    "--no-check", "check", is_flag=True, default=True, flag_value=False, help="Don't run the program to check it."
+)
 @click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
 @result_options("the whole report, with Ethos-U's layers,", " Compiles each delegate once more.")
 @log_options
@@ -188,6 +193,7 @@ def _export(
                 ArmRecipeType[command.recipe.name],
                 compiling.inputs,
                 generate_etrecord=command.etrecord,
+                check=command.check,
                 **{"calibration": read_data(command.calibration, command), **arguments},
             )
             _write_programs(session, files)

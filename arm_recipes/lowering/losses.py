@@ -25,7 +25,7 @@ from arm_recipes.upstream.private import tree_leaves
 
 from .integer_io import QuantizedTensor
 from .masks import FLOORS
-from .observed import Inputs, Stepper, attribute, take_samples, without_observers
+from .observed import Inputs, Stepper, attribute, hand_on_samples, take_samples, without_observers
 from .records import QuantizationCheck, QuantizationLoss
 from .tables import arguments_of, is_tabled, looked_up
 
@@ -70,6 +70,7 @@ class LossCheck:
             LoweringError: a table of 16 bits is nothing like its function.
         """
         float_model, samples = converted.meta.pop(_FLOAT)
+        hand_on_samples(converted, samples)
         try:
             check = _compared(float_model, converted, samples)
         except Exception as error:  # the check must not cost an export that works

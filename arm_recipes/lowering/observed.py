@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from executorch.export import ExportSession, StageType
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torchao.quantization.pt2e import DerivedObserverOrFakeQuantize, ObserverBase
@@ -17,6 +18,7 @@ Inputs = tuple[Any, ...]
 # More would cost time and tell little: what is looked for shows on nearly any sample.
 SAMPLES = 4
 
+_HANDED_ON = "arm_recipes.calibration_samples"
 _SAMPLES = "arm_recipes.first_samples"
 
 
@@ -47,6 +49,19 @@ def take_samples(prepared: GraphModule) -> list[Inputs]:
     if handle is not None:
         handle.remove()
     return list(kept)
+
+
+def hand_on_samples(converted: GraphModule, samples: list[Inputs]) -> None:
+    """Let `calibration_samples` have them."""
+    converted.meta[_HANDED_ON] = tuple(samples)
+
+
+def calibration_samples(session: ExportSession, method: str) -> tuple[Inputs, ...]:
+    """The first samples that a method was calibrated on; none where nothing was quantized."""
+    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
+    module = artifact.data[method] if artifact is not None else None
+    samples: tuple[Inputs, ...] = module.meta.get(_HANDED_ON, ()) if isinstance(module, GraphModule) else ()
+    return samples
 
 
 def observer_of(module: nn.Module, node: Node) -> ObserverBase | None:

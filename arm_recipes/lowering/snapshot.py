@@ -70,7 +70,7 @@ class TakeSnapshot:
             options: of the recipe as resolved.
             borders: the check that goes before, where there is one.
         """
-        self._recipe = recipe
+        self.recipe = recipe
         self._options = options
         self._borders = borders
 
@@ -92,7 +92,7 @@ class TakeSnapshot:
             node.meta = {key: node.meta[key] for key in _META if key in node.meta}
         names = [node.target for node in graph.find_nodes(op="get_attr")]
         return Snapshot(
-            self._recipe,
+            self.recipe,
             self._options,
             graph,
             {name: getattr(program.graph_module, name) for name in names},
@@ -103,6 +103,11 @@ class TakeSnapshot:
         )
 
 
+def has_snapshots(session: ExportSession) -> bool:
+    """Whether `snapshots` has something."""
+    return _kept(session) is not None
+
+
 def snapshots(session: ExportSession) -> dict[str, Snapshot]:
     """The lowered programs of a session by method, as they were before to_executorch.
 
@@ -111,11 +116,18 @@ def snapshots(session: ExportSession) -> dict[str, Snapshot]:
     Raises:
         ModelError: the session has none.
     """
-    for artifact in reversed(session.get_stage_artifacts().values()):
-        if isinstance(artifact.data, EdgeProgramManager) and artifact.data in _SNAPSHOTS:
-            return _SNAPSHOTS[artifact.data]
+    kept = _kept(session)
+    if kept is not None:
+        return kept
     raise ModelError(
         "The session keeps no lowered program of an Arm recipe: it was not exported, its recipe is not of arm_recipes, "
         "its pipeline_stages leave out EDGE_PROGRAM_MANAGER_TRANSFORM, or another recipe that it was combined with "
         "changed the program afterwards. Export with a recipe of arm_recipes alone, with the default stages."
     )
+
+
+def _kept(session: ExportSession) -> dict[str, Snapshot] | None:
+    for artifact in reversed(session.get_stage_artifacts().values()):
+        if isinstance(artifact.data, EdgeProgramManager) and artifact.data in _SNAPSHOTS:
+            return _SNAPSHOTS[artifact.data]
+    return None

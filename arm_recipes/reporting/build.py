@@ -13,6 +13,8 @@ from executorch.exir.schema import ExecutionPlan, Program
 from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
+from arm_recipes.checking.result import MethodCheck
+from arm_recipes.checking.run import recorded
 from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.calibration import calibration_summary
@@ -136,6 +138,7 @@ def _methods(
     calibration = calibration_summary(session)
     changed = changes(session)
     compared = quantization_checks(session)
+    checked = recorded(session)
     exported = exported_programs(session)
     verdicts = list(partition_verdicts(session))
     for plan in program.execution_plan:
@@ -151,6 +154,7 @@ def _methods(
                     calibration.get(plan.name),
                     changed.get(plan.name, ()),
                     compared.get(plan.name),
+                    checked.get(plan.name),
                 ),
                 transposes.get(plan.name, []),
             )
@@ -163,6 +167,7 @@ class _Before(NamedTuple):
     calibration: CalibrationSummary | None
     changes: tuple[Change, ...]
     quantization: QuantizationCheck | None
+    check: MethodCheck | None
 
 
 def _method(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from arm_recipes.checking.result import MethodCheck
 from arm_recipes.documents.blocks import Document
 from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
@@ -174,6 +175,7 @@ class MethodReport:
         pools: least sizes of a 32-bit firmware's allocator pools; None where they can't be told, as for TOSA and VGF.
         changes: what the recipe changed in the model to make the program right.
         quantization: quantized module against the float model; None where no recipe of arm_recipes quantized it.
+        check: what the check of `arm_recipes.export` came to; None where it was left out.
     """
 
     name: str
@@ -190,6 +192,7 @@ class MethodReport:
     pools: Pools | None
     changes: tuple[Change, ...] = ()  # reports saved before have none
     quantization: QuantizationCheck | None = None  # nor this
+    check: MethodCheck | None = None  # nor this
 
 
 @dataclass(frozen=True)

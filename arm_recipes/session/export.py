@@ -17,15 +17,19 @@ from torch import nn
 from torch.export import Dim
 from torch.fx import GraphModule
 
-from arm_recipes.errors import ArmRecipeError, nearest
+from arm_recipes.checking import run
+from arm_recipes.checking.result import failure
+from arm_recipes.errors import ArmRecipeError, LoweringError, nearest
 from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
 from arm_recipes.lowering.checks import ProgramCheck, refuse_dynamic
+from arm_recipes.lowering.snapshot import TakeSnapshot, has_snapshots
 from arm_recipes.provider import register
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
+from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
 from arm_recipes.upstream import lowered_graphs, partitioner
-from arm_recipes.upstream.session import keep, vela_summaries
+from arm_recipes.upstream.session import keep, keep_outcome, vela_summaries
 
 from .arguments import (
     Captured,
@@ -55,6 +59,7 @@ def export(
     artifact_dir: str | None = None,
     generate_etrecord: bool = False,
     progress: bool | None = None,
+    check: bool = True,
     **options: Any,
 ) -> ExportSession:
     """Export with the standard ExportSession, and take care of what it leaves to its caller.
@@ -77,6 +82,9 @@ def export(
         artifact_dir: as ExportSession takes it.
         generate_etrecord: keep what an ETRecord needs.
         progress: show a progress bar on standard error; by default where that is a terminal.
+        check: run each method's lowered program on its reference simulator, on the first two samples that it was
+            calibrated on, and hold every layer against the model's, as `check` does. What can't be simulated is
+            exported unchecked, which the report says.
         **options: of the recipe, if it is given as an `ArmRecipeType`.
 
     Returns:
@@ -86,7 +94,7 @@ def export(
         OptionError: an option of the recipe is not legal.
         CalibrationError: a calibration sample does not fit the model.
         ModelError: the model or its inputs can't be exported as asked.
-        LoweringError: the program is not what the recipe promises.
+        LoweringError: the program is not what the recipe promises, or does not compute what the model does.
     """
     export_recipe = _recipe(recipe, options)
     models = models_of(model)
@@ -102,15 +110,7 @@ def export(
         models = as_modules(models)
 
     with contextlib.ExitStack() as stack:
-        for method, module in models.items():
-            if isinstance(module, nn.Module) and not isinstance(module, (GraphModule, Captured)):
-                if module.training:
-                    warnings.warn(
-                        f"The model of method {method!r} is in training mode. It is exported in eval mode, and stays "
-                        "as it is.",
-                        stacklevel=2,
-                    )
-                stack.enter_context(in_eval_mode(module))
+        _to_eval_mode(models, stack)
         bars = stack.enter_context(shown(sys.stderr.isatty() if progress is None else progress))
         session = ExportSession(
             model=dict(models),
@@ -123,6 +123,8 @@ def export(
             generate_etrecord=generate_etrecord,
         )
         bars.stages(session)
+        for kept in _snapshots_of(export_recipe) if check else ():
+            start_early(kept.recipe)
         if _takes_snapshot(export_recipe):
             stack.enter_context(lowered_graphs.keeping())
         with vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
@@ -134,7 +136,34 @@ def export(
                     raise error.__cause__ from None
                 raise
     keep(session, models, verdicts, printed.getvalue())
+    if check and has_snapshots(session):
+        _check(session)
     return session
+
+
+def _to_eval_mode(models: Mapping[str, Model], stack: contextlib.ExitStack) -> None:
+    """Have the modules in eval mode while `stack` is open."""
+    for method, module in models.items():
+        if isinstance(module, nn.Module) and not isinstance(module, (GraphModule, Captured)):
+            if module.training:
+                warnings.warn(
+                    f"The model of method {method!r} is in training mode. It is exported in eval mode, and stays as it "
+                    "is.",
+                    stacklevel=3,
+                )
+            stack.enter_context(in_eval_mode(module))
+
+
+def _check(session: ExportSession) -> None:
+    """
+    Raises:
+        LoweringError: the program does not compute what the model does.
+    """
+    outcome = run.check(session)
+    for method in outcome.methods:
+        if not method.right:
+            raise LoweringError(failure(outcome.recipe, method))
+    keep_outcome(session, outcome)
 
 
 def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
@@ -169,6 +198,12 @@ def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
             f"{', '.join(list(inspect.signature(export).parameters)[:-1])}.)"
         )
     return recipe
+
+
+def _snapshots_of(recipe: ExportRecipe) -> list[TakeSnapshot]:
+    """What takes the snapshots of a recipe's programs; of a recipe that was combined of several, for each."""
+    passes = (recipe.lowering_recipe and recipe.lowering_recipe.edge_manager_transform_passes) or []
+    return [each for each in passes if isinstance(each, TakeSnapshot)]
 
 
 def _takes_snapshot(recipe: ExportRecipe) -> bool:

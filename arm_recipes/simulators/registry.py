@@ -14,6 +14,8 @@ from arm_recipes.errors import ArmRecipeError, SimulationError, ToolError, neare
 from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.tools.fvp import find_board
 
+from .worker.process import start
+
 if TYPE_CHECKING:
     from executorch.export import ExportSession
 
@@ -36,6 +38,7 @@ class Row:
         runs: what it runs, for the error where that is asked of another family.
         automatic: whether ``auto`` may choose it: the first that works, in the order of the table.
         passed_over: what the report notes where ``auto`` had to take the next one; the reason follows.
+        worker: module of `simulators.worker` that its process runs; empty where it has none that can be started early.
         traces: whether it shows tensors from inside a program.
         needs: raises ToolError where a recipe's program can't be run for want of a tool. Asked before the export.
     """
@@ -46,6 +49,7 @@ class Row:
     runs: str = "programs of all families"
     automatic: bool = True
     passed_over: str = ""
+    worker: str = ""
     traces: bool = True
     needs: Callable[[Recipe], object] = lambda recipe: None
 
@@ -68,11 +72,13 @@ SIMULATORS: tuple[Row, ...] = (
         name=REFERENCE,
         families=(Family.ETHOS_U, Family.TOSA, Family.VGF),
         made_by="arm_recipes.simulators.tosa_reference.TosaReference",
+        worker="tosa",
     ),
     Row(
         name=REFERENCE,
         families=(Family.CORTEX_M,),
         made_by="arm_recipes.simulators.cortex_m_reference.CortexMReference",
+        worker="edge",
     ),
     Row(
         name="fvp",
@@ -136,6 +142,13 @@ def make_simulator(simulator: str, session: ExportSession, program: Snapshot, *,
     made = last.make(session, program, timeout=timeout)
     made.notes = (*notes, *made.notes)
     return made
+
+
+def start_early(recipe: Recipe) -> None:
+    """Start the process of a recipe's reference simulator, which takes seconds, while there is other work to do."""
+    for row in _rows(REFERENCE, recipe):
+        if row.worker:
+            start(row.worker, row.name)
 
 
 def _rows(simulator: str, recipe: Recipe) -> list[Row]:

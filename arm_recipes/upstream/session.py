@@ -17,6 +17,7 @@ from .partitioner import Verdicts
 
 _GIVEN = "arm_recipes.given"
 _VERDICTS = "arm_recipes.partition_verdicts"
+_OUTCOME = "arm_recipes.check"
 _VELA_PRINTED = "arm_recipes.vela_printed"
 
 
@@ -26,6 +27,17 @@ def keep(session: ExportSession, given: Mapping[str, Any], verdicts: list[Verdic
         artifact.add_context(_GIVEN, dict(given))
         artifact.add_context(_VERDICTS, tuple(verdicts))
         artifact.add_context(_VELA_PRINTED, vela_printed)
+
+
+def keep_outcome(session: ExportSession, outcome: object) -> None:
+    """Keep what the check of the session's program came to."""
+    for artifact in session.get_stage_artifacts().values():
+        artifact.add_context(_OUTCOME, outcome)
+
+
+def kept_outcome(session: ExportSession) -> Any:
+    """What was kept so; None where nothing was."""
+    return from_context(session, _OUTCOME)
 
 
 def from_context(session: ExportSession, key: str) -> Any:

@@ -40,7 +40,16 @@ class Process:
             env=environment,
         )
         self._lock = threading.Lock()
-        self.call({"do": "start"}, {}, timeout=_STARTUP_SECONDS)
+        self._started = False
+
+    def wait_until_started(self) -> None:
+        """
+        Raises:
+            SimulationError: it does not start.
+        """
+        if not self._started:
+            self.call({"do": "start"}, {}, timeout=_STARTUP_SECONDS)
+            self._started = True
 
     @property
     def alive(self) -> bool:
@@ -116,6 +125,13 @@ def running(module: str, name: str) -> Process:
     Raises:
         SimulationError: it does not start.
     """
+    process = start(module, name)
+    process.wait_until_started()
+    return process
+
+
+def start(module: str, name: str) -> Process:
+    """The same, which may be starting still: that takes seconds, in which there is other work to do."""
     found = _RUNNING.get(module)
     if found is None or not found.alive:
         if found is not None:
