@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ from .graph import Reference
 from .result import CheckResult, MethodCheck
 from .tally import Tally
 from .walk import Walk
+
+_logger = logging.getLogger(__name__)
 
 SAMPLES = 2
 TIME_LIMIT = 120.0
@@ -113,6 +116,10 @@ def check_method(
             tally.add(walk.sample(sample, trace))
     except ArmRecipeError as error:
         return not_checked(method, error, seconds=time.monotonic() - start)
+    except Exception as error:  # the check must not cost an export that works
+        _logger.exception("the check of method %r failed", method)
+        why = f"the check itself failed, with {type(error).__name__}: {error}. Please report it with the model."
+        return not_checked(method, why, seconds=time.monotonic() - start)
     if not tally.samples:
         return not_checked(method, "there is no sample", seconds=time.monotonic() - start)
     result = tally.result(method, simulator.name, note)

@@ -116,7 +116,8 @@ class _Sample:
             match = self._widened(layer, real)
         if match is not None:
             off = match.difference
-            finding = Finding(layer, match.value, match.real, True, difference=off, widened=widened)
+            own = _as_integers(match.value, layer.dtype(real))
+            finding = Finding(layer, own, match.real, True, difference=off, widened=widened)
         else:
             finding = self._left_open(layer, real)
         self._hold_outputs(finding)
@@ -229,7 +230,7 @@ class _Sample:
         finding.among = tuple(each.layer for each in self._open_before(finding.layer))
         finding.wrong = True
         finding.difference = difference(finding.real, value, finding.layer.scale)
-        finding.value = value
+        finding.value = _as_integers(value, finding.value.dtype)
         finding.slack = 0.0
 
     def _hold_outputs(self, finding: Finding) -> None:
@@ -256,6 +257,13 @@ class _Sample:
                 reached[node] = finding
                 todo.extend(finding.layer.sources)
         return sorted(reached.values(), key=lambda each: each.layer.index)
+
+
+def _as_integers(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """An output's value as those read it that read the layer."""
+    if value.dtype == dtype or dtype.is_floating_point:
+        return value
+    return value.clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max).to(dtype)
 
 
 def _alternatives(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:

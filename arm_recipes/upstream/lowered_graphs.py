@@ -72,13 +72,13 @@ class _Watch:
         (graph,) = folder.glob("output*.tosa")
         return LoweredGraph(graph.read_bytes(), self._origins[self._lowered.index(folder)])
 
-    def _graph(self, graph_module: GraphModule) -> None:
-        """A graph is about to be written: the graph of a delegate, or after it that of one of its branches."""
+    def _graph(self, graph_module: GraphModule, whole: bool) -> None:
+        """A graph is about to be written: that of a delegate, or after it one of its branches."""
         if threading.get_ident() != self._thread:
             return
         self._written()
-        if len(self._origins) == len(self._lowered):
-            self._origins.append([])
+        if whole:  # in the place of one of which nothing was written, as it failed or was not meant for here
+            self._origins[len(self._lowered) :] = [[]]
         self._origins[-1].append({node.name: _origin(node) for node in graph_module.graph.nodes})
 
     def _written(self) -> None:
@@ -178,17 +178,19 @@ def _origin(node: torch.fx.Node) -> Origin:
     return Origin(module_path(node), captured[-1] if captured else "", origin_of(node))
 
 
-def _called_last(look: Callable[[GraphModule], None]) -> Callable[[], None]:
-    """Have `look` called with each graph at the end of Arm's pass pipeline, until what is returned is called."""
+def _called_last(look: Callable[[GraphModule, bool], None]) -> Callable[[], None]:
+    """Have `look` called with each graph at the end of Arm's pass pipeline, and whether it is a delegate's own and not that
+    of a branch in it, until what is returned is called."""
     from executorch.backends.arm._passes import arm_pass_manager
     from executorch.backends.arm._passes.arm_pass import ArmPass
     from executorch.backends.arm._passes.ensure_unique_output_nodes_pass import EnsureUniqueOutputNodesPass
 
     class Look(ArmPass):
         _passes_required_after: set[type] = set()
+        exported_program: ExportedProgram | None = None  # the pipeline sets it for a delegate's own graph
 
         def call(self, graph_module: GraphModule) -> PassResult:
-            look(graph_module)
+            look(graph_module, self.exported_program is not None)
             return PassResult(graph_module, False)
 
     own = Look()
