@@ -179,8 +179,8 @@ def _origin(node: torch.fx.Node) -> Origin:
 
 
 def _called_last(look: Callable[[GraphModule, bool], None]) -> Callable[[], None]:
-    """Have `look` called with each graph at the end of Arm's pass pipeline, and whether it is a delegate's own and not that
-    of a branch in it, until what is returned is called."""
+    """Have `look` called with each graph at the end of Arm's pass pipeline, and whether it is a delegate's own and not
+    that of a branch in it, until what is returned is called."""
     from executorch.backends.arm._passes import arm_pass_manager
     from executorch.backends.arm._passes.arm_pass import ArmPass
     from executorch.backends.arm._passes.ensure_unique_output_nodes_pass import EnsureUniqueOutputNodesPass
