@@ -95,6 +95,9 @@ def told_apart(verdicts: list[Verdicts], printed: io.StringIO) -> Iterator[None]
     try:
         yield
     except LoweringError as error:
+        if error.__cause__ is not None:  # executorch's own failure
+            printed.write("".join(traceback.format_exception(error)))
+            raise CompileFailure(error, printed.getvalue()) from error
         refused = {verdict.operator: verdict.reason for program in verdicts for verdict in program if verdict.reason}
         lines = [f"  {operator}: {reason}" for operator, reason in refused.items() if "quantize_per" not in operator]
         why = "\nRefused were:\n" + "\n".join(lines) if lines else ""
@@ -121,7 +124,7 @@ class CompileFailure(Exception):
 
 def failure_text(failure: CompileFailure) -> str:
     error = failure.error
-    kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, (SystemExit, ArmRecipeError)) else f"{type(error).__name__}: "
     text = str(error).strip() or "without a message"
     if isinstance(error, SystemExit):
         lines = [line for line in failure.printed.splitlines() if line.strip()]

@@ -24,11 +24,12 @@ from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
 from arm_recipes.lowering.checks import ProgramCheck, refuse_dynamic
 from arm_recipes.lowering.snapshot import TakeSnapshot, has_snapshots
 from arm_recipes.provider import register
+from arm_recipes.recipes import catalog
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
-from arm_recipes.upstream import lowered_graphs, partitioner
+from arm_recipes.upstream import failures, lowered_graphs, partitioner
 from arm_recipes.upstream.session import keep, keep_outcome, vela_summaries
 
 from .arguments import (
@@ -94,7 +95,8 @@ def export(
         OptionError: an option of the recipe is not legal.
         CalibrationError: a calibration sample does not fit the model.
         ModelError: the model or its inputs can't be exported as asked.
-        LoweringError: the program is not what the recipe promises, or does not compute what the model does.
+        LoweringError: the program is not what the recipe promises, does not compute what the model does, or can't be
+            lowered by executorch.
     """
     export_recipe = _recipe(recipe, options)
     models = models_of(model)
@@ -130,11 +132,13 @@ def export(
         with vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
             try:
                 session.export()
-            except RuntimeError as error:
+            except Exception as error:
                 # The session wraps what a recipe's quantization passes raise.
-                if isinstance(error.__cause__, ArmRecipeError):
+                if isinstance(error.__cause__, ArmRecipeError) and not isinstance(error, ArmRecipeError):
                     raise error.__cause__ from None
-                raise
+                if isinstance(error, ArmRecipeError) or not failures.from_lowering(error):
+                    raise
+                raise _lowering_error(export_recipe, error) from error
     keep(session, models, verdicts, printed.getvalue())
     if check and has_snapshots(session):
         _check(session)
@@ -176,6 +180,17 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
         ToolError: Vela printed something of another form than is known here.
     """
     return tuple(map(vela.estimate_of, vela_summaries(session)))
+
+
+def _lowering_error(recipe: ExportRecipe, error: Exception) -> LoweringError:
+    """What executorch's lowering, or Vela, raised: in its innermost cause's words, not in names of passes."""
+    name = next((row.name for row in catalog.RECIPES if row.value == recipe.name), recipe.name)
+    place = failures.place(error)
+    return LoweringError(
+        f"{name}: executorch's lowering fails{f' at {place}' if place else ''}, with "
+        f"{failures.words(failures.chain(error)[-1]).rstrip('.')}. Change the model there, or take another recipe; the "
+        "exceptions that this one was raised from tell more."
+    )
 
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
