@@ -183,3 +183,8 @@ def overwritten() -> Example:
 def masked_attention() -> Example:
     """Two delegates on U55; upstream declares a float between them that is an integer."""
     return seeded(MaskedAttention, (1, 8, 16))
+
+
+def masked_attention_and_values() -> Example:
+    """The same, with what is between the delegates as an output of the program."""
+    return seeded(lambda: MaskedAttention(values=True), (1, 8, 16))

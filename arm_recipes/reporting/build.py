@@ -196,6 +196,7 @@ def _method(
         border=(*conversions(calls), *transposes),
         planned_bytes=tuple(plan.non_const_buffer_sizes[1:]),  # the first is reserved
         pools=pools(program, plan),
+        borders=lowered.borders,
     )
 
 

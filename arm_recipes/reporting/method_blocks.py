@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from arm_recipes.documents.blocks import Block, Column, Heading, Items, OnlyPage, Paragraph, Steps, Table, Words, table
 
 if TYPE_CHECKING:
-    from arm_recipes.lowering.records import QuantizationCheck
+    from arm_recipes.lowering.records import BorderCheck, QuantizationCheck
 
     from .result import Call, Crossing, Delegate, MethodReport, Refusal
 
@@ -36,6 +36,8 @@ def method_blocks(method: MethodReport, several: bool) -> Iterator[Block]:
         yield Items(tuple(f"{change.where}: {change.what}, as {change.why} [{change.id}]" for change in method.changes))
     if method.delegates:
         yield from _delegates(method)
+    if method.borders is not None and method.borders.delegates:
+        yield Paragraph(_borders(method.borders))
     if method.not_delegated:
         yield _refusal_table(method.not_delegated)
     if method.kernels:
@@ -58,6 +60,12 @@ def _quantization(check: QuantizationCheck) -> Iterator[Block]:
     if check.losses:
         yield Paragraph("Quantization destroys a part of the model:", "bad")
         yield Items(tuple(map(str, check.losses)))
+
+
+def _borders(borders: BorderCheck) -> str:
+    counts = ((borders.delegates, "delegate"), (borders.inputs, "input"), (borders.outputs, "output"))
+    told = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    return f"Borders: {told} agree with the tables in the payloads."
 
 
 def _delegates(method: MethodReport) -> Iterator[Block]:

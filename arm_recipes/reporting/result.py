@@ -14,7 +14,7 @@ from arm_recipes.checking.result import MethodCheck
 from arm_recipes.documents.blocks import Document
 from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
-from arm_recipes.lowering.records import CalibrationSummary, Change, QuantizationCheck
+from arm_recipes.lowering.records import BorderCheck, CalibrationSummary, Change, QuantizationCheck
 from arm_recipes.tools.vela.estimates import Estimate, Layer
 
 from .document import document
@@ -174,6 +174,8 @@ class MethodReport:
         planned_bytes: bytes of each arena that the memory plan needs for activations outside of delegates.
         pools: least sizes of a 32-bit firmware's allocator pools; None where they can't be told, as for TOSA and VGF.
         changes: what the recipe changed in the model to make the program right.
+        borders: inputs and outputs of its delegates, all of which agree with the tables in their payloads; None where
+            the recipe has no delegates.
         quantization: quantized module against the float model; None where no recipe of arm_recipes quantized it.
         check: what the check of `arm_recipes.export` came to; None where it was left out.
     """
@@ -191,6 +193,7 @@ class MethodReport:
     planned_bytes: tuple[int, ...]
     pools: Pools | None
     changes: tuple[Change, ...] = ()  # reports saved before have none
+    borders: BorderCheck | None = None
     quantization: QuantizationCheck | None = None  # nor this
     check: MethodCheck | None = None  # nor this
 

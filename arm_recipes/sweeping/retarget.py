@@ -22,6 +22,7 @@ from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.tools.vela.compiler import VelaFailure, compile_graph
 from arm_recipes.tools.vela.estimates import Estimate, estimate_of
+from arm_recipes.tools.vela.payload import tables
 from arm_recipes.upstream.compile_specs import ethos_u_target, spec_list, vela_flags, without_vela
 from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.upstream.digests import program_digest
@@ -164,7 +165,7 @@ class LoweredProgram:
         spec = self.spec(recipe, configuration)
         payloads: list[bytes] = []
         estimates: list[Estimate] = []
-        for graph in self.graphs:
+        for graph, module in zip(self.graphs, self._modules, strict=True):
             try:
                 result = compile_graph(graph, vela_flags(spec))
             except VelaFailure as failure:
@@ -172,6 +173,11 @@ class LoweredProgram:
                     f"{recipe.name}: Vela can't compile the program for {_spelled(configuration)}: {failure}. Take "
                     "another configuration."
                 ) from failure
+            if _border(result.payload) != _border(bytes(module.processed_bytes)):
+                raise LoweringError(
+                    f"{recipe.name}: for {_spelled(configuration)} Vela's tables of a delegate's inputs and outputs "
+                    "are not those of the session's, with which the program agrees. Export anew for this configuration."
+                )
             payloads.append(result.payload)
             estimates.append(estimate_of(result.summary))
         return RetargetedProgram(
@@ -203,6 +209,14 @@ class LoweredProgram:
         return self._emitted.serialized(
             dataclasses.replace(self._emitted.program, execution_plan=plans, backend_delegate_data=data)
         )
+
+
+def _border(payload: bytes) -> list[list[tuple[int, int]]]:
+    """Elements and their bytes of each input and output in Vela's tables."""
+    own = tables(payload)
+    return [
+        [(entry.elements, entry.element_bytes) for entry in entries if entry] for entries in (own.inputs, own.outputs)
+    ]
 
 
 def _spelled(configuration: EthosUOptions) -> str:

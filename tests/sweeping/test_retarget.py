@@ -12,8 +12,10 @@ from executorch.export import ExportRecipe, ExportSession
 from executorch.export import export as standard_export
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, OptionError, export, retarget, vela_estimates
+from arm_recipes import ArmRecipeError, ArmRecipeType, LoweringError, OptionError, export, retarget, vela_estimates
+from arm_recipes.sweeping.retarget import LoweredProgram, configuration_of
 from tests import models
+from tests.bordering_models import map_and_head
 from tests.exports import exported
 from tests.models import linear
 
@@ -49,6 +51,7 @@ def _two_subgraphs() -> models.Example:
         (models.two_inputs, U85, {"macs": 1024, "memory_mode": "Dedicated_Sram_256KB", "optimise": "Size"}),
         (models.partly_delegated, U65, {"macs": 512, "arena_cache_size": 4096, "extra_flags": ["--verbose-weights"]}),
         (_two_subgraphs, U55, {"macs": 256, "optimise": "Size"}),
+        (map_and_head, U55, {"macs": 256}),  # whose delegate was mended
     ],
 )
 def test_the_bytes_are_a_fresh_exports(make: Any, recipe: ArmRecipeType, options: dict[str, Any]) -> None:
@@ -140,6 +143,13 @@ def test_it_is_written_as_a_session_writes(session: ExportSession, tmp_path: Pat
 def test_refused(session: ExportSession, recipe: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ArmRecipeError, match=re.escape(message)):
         retarget(session, recipe, **options)
+
+
+def test_a_payload_with_another_border_is_refused() -> None:
+    lowered, other = (LoweredProgram(exported(U55, model)) for model in (models.conv_net, linear))
+    lowered.graphs = other.graphs
+    with pytest.raises(LoweringError, match="Vela's tables of a delegate's inputs and outputs are not those"):
+        lowered.compiled(lowered.recipe, configuration_of(lowered.recipe, {}))
 
 
 def test_option_errors_are_those_of_the_recipe(session: ExportSession) -> None:
