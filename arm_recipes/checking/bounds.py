@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from arm_recipes.lowering.integer_io import QuantizedTensor
+from arm_recipes.lowering.losses import REFUSED_TABLE_DB
 
-from .graph import TABLED, Layer
+from .graph import Layer
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Difference:
 _REAL_STEPS = 512.0
 
 
+# A table with lines between its points passes for its function down to this, as a whole and in what each layer makes of
+# it: the least that `lowering.losses` exports one with.
+TABLE_DB = REFUSED_TABLE_DB
+
+
 @dataclass(frozen=True)
 class _Bound:
     """A kind of layer.
@@ -60,17 +67,11 @@ class _Bound:
 _BOUNDS = (
     _Bound(
         "int16",
-        TABLED,
-        4.0,
-        "a table of 513 points, each rounded, with lines between them: 0.6 for sigmoid, tanh, silu, gelu, hardswish, "
-        "exp and reciprocal over usual ranges; steeper functions, and wide ranges, are off by tens and hundreds",
-    ),
-    _Bound(
-        "int16",
         frozenset(),
         1.5,
         "multipliers of 16 bits for sums of 48 (0.2), or both inputs rescaled and rounded before they are added or "
-        "compared (0.5), and again where several such layers are fused (1.5)",
+        "compared (0.5), and again where several such layers are fused (1.5). Of a table with lines between its points "
+        "it is the distance from what the table gives",
     ),
     _Bound(
         "int8",
@@ -119,6 +120,21 @@ def distance(real: Tensor, other: Tensor, scale: QuantizedTensor | None) -> floa
         return _real_difference(real, other).steps
     off = (clamped(real, scale) - clamped(other, scale)).abs() / scale.scale
     return float(off.max()) if off.numel() else 0.0
+
+
+def sqnr_db(real: Tensor, value: Tensor) -> float:
+    """Signal to noise of a value against what it should be, in dB; infinite where they are equal."""
+    noise = float((real.double() - value.double()).square().sum())
+    signal = float(real.double().square().sum())
+    return 10 * math.log10(max(signal, 1e-300) / noise) if noise else math.inf
+
+
+def likeness(value: Tensor, other: Tensor) -> float:
+    """The magnitude of the correlation of two tensors of the same shape: the right layout of a wrong layer's value has
+    much of it, another layout little."""
+    first, second = (tensor.flatten().to(torch.float64) for tensor in (value, other))
+    first, second = first - first.mean(), second - second.mean()
+    return float((first @ second).abs() / (first.norm() * second.norm()).clamp(min=1e-30))
 
 
 def clamped(real: Tensor, scale: QuantizedTensor) -> Tensor:

@@ -9,7 +9,7 @@ from arm_recipes.recipes.catalog import Family, Recipe
 
 from .graph import Layer
 
-_CLAMPS = frozenset({"relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_"})
+_RECTIFIERS = frozenset({"relu", "relu_"})
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def _clamped_elsewhere(layer: Layer, recipe: Recipe) -> bool:
     return bool(
         layer.scale is not None
         and layer.scale.dtype == "int8"
-        and _CLAMPS.intersection(layer.operators)
+        and _RECTIFIERS.intersection(layer.operators)
         and layer.scale.zero_point != layer.scale.quant_min
     )
 

@@ -18,6 +18,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from arm_recipes.errors import ModelError
 from arm_recipes.lowering.integer_io import QuantizedTensor
+from arm_recipes.lowering.tables import arguments_of, is_tabled, looked_up
 from arm_recipes.upstream.graphs import is_view, module_path, operator_name, origin_of, writes_to
 from arm_recipes.upstream.private import tree_leaves
 
@@ -155,6 +156,18 @@ class Reference:
         assert isinstance(last, Node)
         return local[last] if last in local else self._value(last, values, local)
 
+    def looked_up(self, layer: Layer, values: Values) -> Tensor | None:
+        """The integers of a layer that becomes a table of 513 points with lines between them, from those of its source;
+        None for any other."""
+        if layer.scale is None or layer.scale.dtype != "int16" or len(layer.calls) != 1 or len(layer.sources) != 1:
+            return None
+        (call,), (source,) = layer.calls, layer.sources
+        scales = arguments_of(call) if is_tabled(call) else None
+        codes = values[source]
+        if scales is None or codes.is_floating_point() or len(call.all_input_nodes) != 1:
+            return None
+        return looked_up(call, codes, *scales).to(torch.int16)
+
     def _call(self, node: Node, values: Values, local: Mapping[Node, Any]) -> Any:
         source = node.all_input_nodes[0] if node.all_input_nodes else None
         if _is(node, "dequantize_per_tensor") and source is not None:
@@ -209,7 +222,9 @@ class Reference:
         order = {node: place for place, node in enumerate(nodes)}
         for node in nodes:
             scale = QuantizedTensor.of(node) if _is(node, "quantize_per_tensor") else None
-            own = scale is not None or (not self.quantized and _is_operator(node)) or node in wanted
+            own = (
+                scale is not None or (not self.quantized and _is_operator(node) and not _fuses(node)) or node in wanted
+            )
             if node in self._constants or not own or (node.op == "placeholder" and node not in wanted):
                 continue
             last = node.args[0] if scale is not None else node
@@ -265,6 +280,13 @@ def _functional(given: Graph) -> Graph:
 def _is_operator(node: Node) -> bool:
     """Whether a node gives a tensor of its own."""
     return node.op == "call_function" and isinstance(node.meta.get("val"), Tensor)
+
+
+def _fuses(node: Node) -> bool:
+    """Whether the node becomes one with the batch norm that alone reads it."""
+    readers = list(node.users)
+    weighs = any(word in operator_name(node) for word in ("conv", "linear"))
+    return weighs and len(readers) == 1 and _is(readers[0], "batch_norm")
 
 
 def _is(node: Node, name: str) -> bool:

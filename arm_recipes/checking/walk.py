@@ -20,7 +20,7 @@ from torch.fx import Node
 
 from arm_recipes.simulators.base import Trace
 
-from .bounds import Difference, clamped, difference, distance, limit_of, moved
+from .bounds import TABLE_DB, Difference, clamped, difference, distance, likeness, limit_of, moved, sqnr_db
 from .graph import Layer, Reference
 from .places import Places
 
@@ -28,6 +28,9 @@ from .places import Places
 _PROBED = 256
 # The most steps by which an open layer's rounding may spread in its reader before the comparison tells nothing.
 _TELLING = 4.0
+# How far beyond half a step what is rounded once may be, and how far it is at most in 8 bits.
+_ONE_ROUNDING = 0.25
+_NEAR = 0.02
 # The most values tried in the place of open layers.
 _TRIED = 24
 
@@ -44,6 +47,7 @@ class Finding:
         wrong: whether the simulator's value is another than it should be.
         difference: of the simulator's value; of a wrong layer that is what its readers have.
         slack: steps by which `value` may be off, as the simulator rounds elsewhere; 0 where it is the simulator's.
+        function: of a table with lines between its points, what its function gives; `value` is the table's.
         candidates: what the simulator has that was made from the layer, where none of it is the layer's value.
         among: open layers before it one of which may be what is wrong.
         widened: whether it was compared only as closely as open layers before it allow.
@@ -58,6 +62,7 @@ class Finding:
     wrong: bool = False
     difference: Difference | None = None
     slack: float = 0.0
+    function: Tensor | None = None
     candidates: list[Tensor] = field(default_factory=list)
     among: tuple[Layer, ...] = ()
     widened: bool = False
@@ -108,9 +113,15 @@ class _Sample:
         real = self._reference.evaluate(layer, self._values(layer), self._cache)
         if not isinstance(real, Tensor):
             return Finding(layer, real, real, compared=True)
+        function = real
+        table = self._reference.looked_up(layer, self._values(layer))
+        if table is not None and layer.scale is not None:
+            real = layer.scale.dequantize(table)
+            if sqnr_db(clamped(function, layer.scale), real) < TABLE_DB:
+                real = function
         match = self._match(layer, real)
-        if match is None:
-            match = self._explained(layer)
+        if match is None or (layer.scale is not None and match.difference.beyond > _NEAR):
+            match = self._explained(layer, match)
         widened = match is None
         if match is None:
             match = self._widened(layer, real)
@@ -120,8 +131,27 @@ class _Sample:
             finding = Finding(layer, own, match.real, True, difference=off, widened=widened)
         else:
             finding = self._left_open(layer, real)
+        if real is not function:
+            finding.function = function
+            if match is not None:
+                finding.difference = difference(function, match.value, layer.scale)
+        self._hold_tables(layer, real)
         self._hold_outputs(finding)
         return finding
+
+    def _hold_tables(self, layer: Layer, real: Tensor) -> None:
+        """Hold tables before a layer against their functions, by what the layer makes of them: it may read but a part,
+        which is worse than the rest."""
+        for node in layer.sources:
+            finding = self.findings.get(node)
+            if finding is None or finding.function is None or finding.wrong or finding.layer.scale is None:
+                continue
+            function = finding.layer.scale.quantize(finding.function)
+            wanted = self._reference.evaluate(layer, self._values(layer, {node: function}))
+            ends = (wanted, real) if layer.scale is None else (clamped(wanted, layer.scale), clamped(real, layer.scale))
+            if sqnr_db(*ends) < TABLE_DB:
+                finding.wrong, finding.among = True, ()
+                finding.difference = difference(finding.function, finding.value, finding.layer.scale)
 
     def _values(self, layer: Layer, instead: Mapping[Node, Any] | None = None) -> dict[Node, Any]:
         values = {
@@ -146,7 +176,8 @@ class _Sample:
         probed = torch.linspace(0, max(real.numel() - 1, 0), min(real.numel(), _PROBED)).long()
         probe = real.reshape(-1)[probed]
         for candidate in self._places.others(layer, real.shape, dtype):
-            if difference(probe, candidate.reshape(-1)[probed], layer.scale).within(limit):
+            if difference(probe, candidate[torch.unravel_index(probed, candidate.shape)], layer.scale).within(limit):
+                candidate = candidate.reshape(real.shape)
                 off = difference(real, candidate, layer.scale)
                 if off.within(limit) and (best is None or off.beyond < best.difference.beyond):
                     best = _Match(candidate, real, off)
@@ -171,27 +202,32 @@ class _Sample:
 
     # --- What open layers before it explain ---------------------------------------------------------------------
 
-    def _explained(self, layer: Layer) -> _Match | None:
-        """The simulator's value, where it follows from other values of open layers before: from theirs without the
-        rounding, which a program that fuses them does not do; or from what the simulator has that was made from them,
-        which says that they are wrong."""
+    def _explained(self, layer: Layer, but_for: _Match | None) -> _Match | None:
+        """The simulator's value, where it follows better from other values of open layers before: from theirs without
+        the rounding, which a program that fuses them does not do; or from what the simulator has that was made from
+        them, which says that they are wrong.
+
+        Args:
+            layer: the layer.
+            but_for: how it is explained by what the open layers should give; None for not at all.
+        """
         before = [self.findings[node] for node in layer.sources if node in self.findings and self.findings[node].open]
-        unrounded = {
-            finding.layer.node: clamped(finding.real, finding.layer.scale)
-            for finding in before
-            if finding.layer.scale is not None
-        }
-        if unrounded:
-            match = self._match(layer, self._reference.evaluate(layer, self._values(layer, unrounded)))
-            if match is not None:
-                return match
+        best, limit = but_for, limit_of(layer)
+        for instead in _unrounded(before):
+            match = self._match(layer, self._reference.evaluate(layer, self._values(layer, instead)), limit)
+            if match is not None and (best is None or match.difference.beyond < best.difference.beyond):
+                best = match
+        if best is not None:
+            # A better explanation than one that is nearly as good as one can be.
+            limit = min(_ONE_ROUNDING, best.difference.beyond / 2)
         for instead in itertools.islice(_alternatives(before), _TRIED):
-            match = self._match(layer, self._reference.evaluate(layer, self._values(layer, instead)))
+            match = self._match(layer, self._reference.evaluate(layer, self._values(layer, instead)), limit)
             if match is not None:
                 for node, value in instead.items():
                     self._blame(self.findings[node], value)
+                self._repeat(list(instead))
                 return match
-        return None
+        return best
 
     def _widened(self, layer: Layer, real: Tensor) -> _Match | None:
         """The simulator's value, where open layers before, rounded elsewhere, may make it what it is."""
@@ -222,8 +258,18 @@ class _Sample:
         value = real if layer.scale is None else layer.scale.quantize(real)
         dtype = layer.dtype(real)
         candidates = [*self._given(layer, real), *self._places.of(layer, real.shape, dtype)]
+        candidates += self._places.nameless(layer, real.shape, dtype) if layer.tabled else []
+        candidates.sort(key=lambda candidate: -likeness(value, candidate))
         slack = limit_of(layer) + self._spread(layer, real)
         return Finding(layer, value, real, slack=slack, candidates=candidates)
+
+    def _repeat(self, changed: list[Node]) -> None:
+        """Look once more at open layers that follow from values that turned out to be others."""
+        self._cache.clear()
+        for node, finding in list(self.findings.items()):
+            if finding.open and any(source in changed for source in finding.layer.sources):
+                self.findings[node] = self._finding(finding.layer)
+                changed.append(node)
 
     def _blame(self, finding: Finding, value: Tensor) -> None:
         """An open layer is wrong: its readers have `value`."""
@@ -264,6 +310,14 @@ def _as_integers(value: Tensor, dtype: torch.dtype) -> Tensor:
     if value.dtype == dtype or dtype.is_floating_point:
         return value
     return value.clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max).to(dtype)
+
+
+def _unrounded(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:
+    """The values of open layers without their rounding, and then without their range either, as 32 bits hold them."""
+    quantized = [(finding.layer.node, finding.real, finding.layer.scale) for finding in before]
+    if any(scale is not None for _, _, scale in quantized):
+        yield {node: clamped(real, scale) for node, real, scale in quantized if scale is not None}
+        yield {node: real for node, real, scale in quantized if scale is not None}
 
 
 def _alternatives(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:
