@@ -102,7 +102,8 @@ class MethodCheck:
 
 
 def _told(wrong: WrongLayer) -> str:
-    return f"{wrong.layer}: {wrong.steps:.4g} steps in {wrong.elements:,} of {wrong.of:,} values"
+    among = f", or what was fused into it ({', '.join(wrong.among)})" if wrong.among else ""
+    return f"{wrong.layer}{among}: {wrong.steps:.4g} steps in {wrong.elements:,} of {wrong.of:,} values"
 
 
 def failure(recipe: str, check: MethodCheck) -> str:

@@ -26,7 +26,7 @@ from arm_recipes.upstream.session import exported_programs, from_context, kept_o
 from .graph import Reference
 from .result import CheckResult, MethodCheck
 from .tally import Tally
-from .walk import Walk
+from .walk import Finding, Walk
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +81,50 @@ def recorded(session: ExportSession) -> Mapping[str, MethodCheck]:
     return {method.method: dataclasses.replace(method, seconds=None) for method in methods}
 
 
+class Checker:
+    """Holds each layer of one method's program against the model's, sample by sample.
+
+    Attributes:
+        samples: number of samples so far.
+    """
+
+    def __init__(self, program: Snapshot, reference: GraphModule, simulator: Simulator) -> None:
+        """
+        Args:
+            program: the lowered program.
+            reference: the quantized module, or the exported program's module where nothing is quantized.
+            simulator: runs `program`, and shows what is inside.
+
+        Raises:
+            ModelError: the reference can't be followed.
+        """
+        self._program = program
+        self._reference = Reference(reference)
+        self._simulator = simulator
+        self._walk, self._tally = Walk(self._reference), Tally(self._reference, program.recipe)
+        self.samples = 0
+
+    def add(self, sample: Sequence[Tensor]) -> list[Finding]:
+        """Add one sample, as the model takes it: real numbers also where the program takes integers.
+
+        Raises:
+            SimulationError: the simulator failed.
+        """
+        findings = self._walk.sample(sample, self._simulator.trace(_lowered(self._program, self._reference, sample)))
+        self._tally.add(findings)
+        self.samples += 1
+        return findings
+
+    def result(self, method: str, note: str = "") -> MethodCheck:
+        """The outcome so far.
+
+        Args:
+            method: name of the method.
+            note: what to know besides.
+        """
+        return self._tally.result(method, self._simulator.name, note)
+
+
 def check_method(
     program: Snapshot,
     reference: GraphModule,
@@ -105,25 +149,21 @@ def check_method(
     """
     start = time.monotonic()
     try:
-        taken = Reference(reference)
-        walk, tally = Walk(taken), Tally(taken, program.recipe)
-        note = ""
+        checker, note = Checker(program, reference, simulator), ""
         for sample in samples:
-            if tally.samples and time.monotonic() - start > time_limit:
-                note = f"The time limit of {time_limit:g} s was up after {tally.samples} of the samples."
+            if checker.samples and time.monotonic() - start > time_limit:
+                note = f"The time limit of {time_limit:g} s was up after {checker.samples} of the samples."
                 break
-            trace = simulator.trace(_lowered(program, taken, sample))
-            tally.add(walk.sample(sample, trace))
+            checker.add(sample)
     except ArmRecipeError as error:
         return not_checked(method, error, seconds=time.monotonic() - start)
     except Exception as error:  # the check must not cost an export that works
         _logger.exception("the check of method %r failed", method)
         why = f"the check itself failed, with {type(error).__name__}: {error}. Please report it with the model."
         return not_checked(method, why, seconds=time.monotonic() - start)
-    if not tally.samples:
+    if not checker.samples:
         return not_checked(method, "there is no sample", seconds=time.monotonic() - start)
-    result = tally.result(method, simulator.name, note)
-    return dataclasses.replace(result, seconds=time.monotonic() - start)
+    return dataclasses.replace(checker.result(method, note), seconds=time.monotonic() - start)
 
 
 def not_checked(method: str, why: object, *, seconds: float | None = None) -> MethodCheck:

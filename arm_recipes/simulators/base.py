@@ -84,12 +84,15 @@ class Simulator(Protocol):
         proves: what an agreement of its outputs proves, and what not.
         delegates: the subgraphs it runs.
         notes: what a reader of the report has to know besides.
+        inside: what `trace` shows: ``program``, the very run of `run`; ``graph``, the graph that what runs was made of;
+            empty for nothing.
     """
 
     name: str
     proves: str
     delegates: tuple[SimulatedDelegate, ...]
     notes: tuple[str, ...]
+    inside: str
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The program's outputs for the inputs of one sample.

@@ -21,6 +21,7 @@ class CortexMReference:
     """See `base.Simulator`."""
 
     name = "executorch's Python reference kernels for Cortex-M"
+    inside = "program"
     delegates: tuple[SimulatedDelegate, ...] = ()
     notes: tuple[str, ...] = ()
 

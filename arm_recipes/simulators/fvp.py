@@ -35,6 +35,8 @@ _WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE
 class Fvp:
     """See `base.Simulator`. Shows nothing of a program's inside, so that `trace` is refused."""
 
+    inside = ""
+
     delegates: tuple[SimulatedDelegate, ...] = ()
 
     def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float) -> None:

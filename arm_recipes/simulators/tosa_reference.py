@@ -31,6 +31,7 @@ class TosaReference:
     """See `base.Simulator`."""
 
     name = "TOSA reference model"
+    inside = "program"
 
     def __init__(self, session: ExportSession, snapshot: Snapshot, *, timeout: float) -> None:
         """

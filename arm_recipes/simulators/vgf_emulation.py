@@ -29,6 +29,7 @@ class VgfEmulation(TosaReference):
     """See `base.Simulator`. `trace` looks at the TOSA graphs on the reference model, as a .vgf shows nothing inside."""
 
     name = "Arm's ML emulation layer for Vulkan on Mesa's llvmpipe"
+    inside = "graph"
 
     def __init__(self, session: ExportSession, snapshot: Snapshot, *, timeout: float) -> None:
         """

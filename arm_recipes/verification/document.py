@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from arm_recipes.checking.result import wrong_table
 from arm_recipes.documents.blocks import (
     Bars,
     Block,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 # Gates that nobody asked for: told only where they fail.
 _ALWAYS_ON = ("same_graph", "same_function")
+
+# Outputs that are nearer to the quantized module's need no word on how rounding grows.
+_AMPLIFIED_DB = 25.0
 
 # Title and form of each metric of `metrics.METRICS`.
 _METRICS = {
@@ -49,6 +53,7 @@ def document(report: VerifyReport) -> Document:
         _comparisons(report.comparisons),
         *(_accuracy(report.accuracy) if report.accuracy is not None else ()),
         *_agreement(report),
+        *_check(report),
         *(_layers(report) if report.layers else ()),
         OnlyText(tuple(gates)),
     ]
@@ -127,6 +132,19 @@ def _agreement(report: VerifyReport) -> Iterator[Block]:
         yield Paragraph(told, "plain" if delegate.reproduced else "bad")
 
 
+def _check(report: VerifyReport) -> Iterator[Block]:
+    check = report.check
+    yield Paragraph(f"Layer by layer, {check}", "plain" if check.right else "bad")
+    ends = [each.metrics["sqnr_db"] for each in report.comparisons if each.reference == "quantized"]
+    if check.checked and check.right and ends and min(ends) < _AMPLIFIED_DB:
+        yield Paragraph(
+            f"Each layer is right to {'a step' if check.largest <= 1 else f'{check.largest:.3g} steps'}; the network "
+            f"multiplies it: {min(ends):.1f} dB at the end, quantized against simulated."
+        )
+    if check.wrong:
+        yield wrong_table(check.wrong)
+
+
 def _layers(report: VerifyReport) -> Iterator[Block]:
     yield OnlyPage((Heading("Layer by layer"),))
     bars = [(layer.layer, (layer.quantized_sqnr_db, layer.simulated_sqnr_db)) for layer in report.layers]
@@ -143,7 +161,7 @@ def _layers(report: VerifyReport) -> Iterator[Block]:
     first = report.first_divergence
     if first is not None:
         fused = f", or what was fused into it ({', '.join(first.fused)})" if first.fused else ""
-        yield Paragraph(f"First layer that is off by more than rounding: {first.layer}{fused}.", "bad")
+        yield Paragraph(f"First layer that is wrong: {first.layer}{fused}.", "bad")
 
 
 def _layer_table(layers: Sequence[LayerError]) -> Table:

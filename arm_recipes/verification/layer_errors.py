@@ -15,18 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from arm_recipes.checking.walk import Finding
 from arm_recipes.lowering.integer_io import QuantizedTensor
-from arm_recipes.simulators.base import Traced
 from arm_recipes.upstream.graphs import operator_name, origin_of, where
 
 from .metrics import Moments, sqnr_db
 from .result import LayerError
-
-# Simulated integers further than this from the quantized module's are not a matter of rounding, which adds up from
-# layer to layer; 16-bit steps are finer.
-STEPS = {"int8": 2, "int16": 16}
-# And so are float values that differ by more than this.
-SQNR_DB = 60.0
 
 
 @dataclass
@@ -36,7 +30,6 @@ class _Layer:
     Attributes:
         name: the operator and the module that it came from.
         node: name of the reference graph's node that gives its value, integers where it is quantized.
-        keys: what the origins of the lowered program's operators end with that were made from it.
         twin: name of the float model's node with the same value; None where there is none.
         inputs: the layers before it.
         scale: scale and zero point of its integers; None where it is not quantized.
@@ -46,11 +39,11 @@ class _Layer:
         agreement: of the simulated value against the quantized module's, as integers where it is quantized.
         different: number of elements that differ in the latter.
         largest: largest difference in the latter.
+        wrong: whether the check found the layer wrong.
     """
 
     name: str
     node: str
-    keys: list[tuple[str, ...]]
     twin: str | None
     inputs: list[_Layer]
     scale: QuantizedTensor | None = None
@@ -60,6 +53,7 @@ class _Layer:
     agreement: Moments = field(default_factory=Moments)
     different: int = 0
     largest: float = 0.0
+    wrong: bool = False
 
     def real(self, value: Tensor) -> Tensor:
         return value if self.scale is None else self.scale.dequantize(value, torch.float64)
@@ -79,46 +73,30 @@ class LayerTracer:
         twins = {} if captured is None else _twins(captured)
         self._layers = list(_layers(reference, twins))
 
-    def add(self, inputs: Sequence[Tensor], traced: Sequence[Traced]) -> None:
-        """Add one sample, with what a simulator traced for it."""
+    def add(self, inputs: Sequence[Tensor], findings: Sequence[Finding]) -> None:
+        """Add one sample, with what the check found in it."""
         expected = _values(self._reference, inputs, {layer.node for layer in self._layers})
         floats = {}
         if self._captured is not None:
             floats = _values(self._captured, inputs, {layer.twin for layer in self._layers if layer.twin})
-        simulated = self._assigned(traced, expected)
+        found = {finding.layer.node.name: finding for finding in findings}
         for layer in self._layers:
             want = expected[layer.node]
             twin = floats.get(layer.twin or "")
             twin = twin if twin is not None and twin.shape == want.shape else None
             if twin is not None:
                 layer.quantized += Moments.of(twin, layer.real(want))
-            value = simulated.get(layer.node)
-            if value is None:
+            finding = found.get(layer.node)
+            if finding is None or not (finding.compared or finding.wrong) or finding.value.shape != want.shape:
                 continue
+            value = finding.value
+            layer.wrong = layer.wrong or finding.wrong
             layer.agreement += Moments.of(want, value)
             difference = (value.to(torch.float64) - want.to(torch.float64)).abs()
             layer.different += int((difference != 0).sum())
             layer.largest = max(layer.largest, float(difference.max()) if difference.numel() else 0.0)
             if twin is not None:
                 layer.simulated += Moments.of(twin, layer.real(value))
-
-    def _assigned(self, traced: Sequence[Traced], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The simulated value of each layer that has one, by node.
-
-        What is fused into a layer only when it is lowered, as activations are, leaves that layer with the value that
-        the activation's own layer has in the reference.
-        """
-        values = {layer.node: _candidate(layer, traced, expected[layer.node]) for layer in self._layers}
-        for layer in self._layers:
-            if len(layer.inputs) != 1 or values[layer.node] is not None:
-                continue
-            before, want = layer.inputs[0].node, expected[layer.node]
-            value = values[before]
-            if value is None or value.shape != want.shape or value.dtype != want.dtype:
-                continue
-            if Moments.of(want, value).noise < Moments.of(expected[before], value).noise:
-                values[layer.node], values[before] = value, None
-        return {node: value for node, value in values.items() if value is not None}
 
     def errors(self) -> tuple[LayerError, ...]:
         """In the order in which the model computes the layers."""
@@ -129,10 +107,6 @@ def _error(layer: _Layer) -> LayerError:
     own = _sqnr(layer)
     before = [sqnr for sqnr in map(_sqnr, layer.inputs) if sqnr is not None and math.isfinite(sqnr)]
     known = own is not None and math.isfinite(own) and before
-    if layer.scale is None:
-        diverges = layer.agreement.elements > 0 and not sqnr_db(layer.agreement) >= SQNR_DB
-    else:
-        diverges = layer.largest > STEPS.get(layer.scale.dtype, 2)
     return LayerError(
         layer.name,
         sqnr_db(layer.quantized) if layer.quantized.elements else None,
@@ -141,7 +115,7 @@ def _error(layer: _Layer) -> LayerError:
         layer.agreement.elements,
         layer.different,
         layer.largest,
-        diverges,
+        layer.wrong,
         tuple(_fused_into(layer)) if layer.agreement.elements else (),
     )
 
@@ -197,7 +171,6 @@ def _layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_Layer]:
         layer = _Layer(
             where(calls[0]) if calls else f"input {source.name}",
             node.name,
-            [_key(call) for call in calls],
             _twin(source, twins),
             [layers[before] for before in inputs if before in layers],
             scale,
@@ -235,7 +208,6 @@ def _float_layers(reference: GraphModule, twins: dict[str, str]) -> Iterator[_La
         layers[node] = _Layer(
             where(before[0] if before else node),
             node.name,
-            [_key(part) for part in (*before, node)],
             _twin(node, twins),
             [layers[source] for source in sources if source in layers],
         )
@@ -263,35 +235,6 @@ def _twin(node: Node, twins: dict[str, str]) -> str | None:
     """By the name of the captured model's node that this one was made from, which it need not have itself."""
     origin = origin_of(node)
     return next((twins[name] for name in (*origin[:1], node.name) if name in twins), None)
-
-
-def _key(node: Node) -> tuple[str, ...]:
-    """What the origins of all that is made from `node` end with."""
-    return (node.name, *origin_of(node))
-
-
-def _candidate(layer: _Layer, traced: Sequence[Traced], want: Tensor) -> Tensor | None:
-    """What the simulator has for the layer, in the layout of `want`: the last such tensor from its first operator on.
-
-    Transposes before it are its input's, though they come from it.
-    """
-    own = [tensor for tensor in traced if any(tensor.origin[-len(key) :] == key for key in layer.keys)]
-    first = next((index for index, tensor in enumerate(own) if tensor.computes), 0)
-    values = [_laid_out(tensor.value, want) for tensor in own[first:] if tensor.value.dtype == want.dtype]
-    return next((value for value in reversed(values) if value is not None), None)
-
-
-def _laid_out(value: Tensor, want: Tensor) -> Tensor | None:
-    """`value` in the shape of `want`, from NHWC if need be; where both would do, the one that is nearer."""
-    forms = [value] if value.shape == want.shape else []
-    if value.dim() == want.dim() == 4:
-        nchw = value.permute(0, 3, 1, 2)
-        forms += [nchw] if nchw.shape == want.shape else []
-    elif value.numel() == want.numel() and not forms:
-        forms = [value.reshape(want.shape)]
-    if not forms and value.numel() == want.numel() and max(value.shape, default=1) == value.numel():
-        forms = [value.reshape(want.shape)]
-    return min(forms, key=lambda form: Moments.of(want, form).noise, default=None)
 
 
 def _is(node: Node, name: str) -> bool:

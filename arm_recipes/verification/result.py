@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from arm_recipes.checking.result import MethodCheck
 from arm_recipes.documents.blocks import Document
 from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
@@ -87,8 +88,7 @@ class LayerError:
         elements: number of values compared with the quantized module's (or the exported program's); 0 where none were.
         different: number of them that differ, in integers where the layer is quantized.
         largest: largest difference, in steps of the integers where the layer is quantized.
-        diverges: whether that is more than rounding explains: more than 2 steps of int8, 16 of int16; in float less
-            than 60 dB.
+        diverges: whether it is wrong: its value is not what the model makes of the layer's own inputs.
         fused: layers before it that have no value of their own, as the lowering fused them into this one.
     """
 
@@ -121,9 +121,11 @@ class VerifyReport(Result):
         accuracy: accuracy of each stage; None without labels.
         integers: agreement of each quantized output; empty for float programs.
         delegates: delegated subgraphs.
+        check: whether each layer computes what the model's does, on the first samples.
         layers: layers in the model's order; empty unless per_layer was asked for.
-        gates: conditions that were asked for; that what was simulated is what was compiled; and that it is no
-            further from the quantized module than rounding, or the quantization's own error, explains.
+        gates: conditions that were asked for; that what was simulated is what was compiled; and that no layer is wrong
+            (where layers can't be looked at, that the outputs are no further from the quantized module's than rounding,
+            or the quantization's own error, explains).
     """
 
     kind: ClassVar[str] = "arm_recipes verify"
@@ -147,6 +149,7 @@ class VerifyReport(Result):
     accuracy: Accuracy | None
     integers: tuple[IntegerMatch, ...]
     delegates: tuple[SimulatedDelegate, ...]
+    check: MethodCheck
     layers: tuple[LayerError, ...]
     gates: tuple[Gate, ...]
 
@@ -162,7 +165,7 @@ class VerifyReport(Result):
 
     @property
     def first_divergence(self) -> LayerError | None:
-        """The first layer that is off by more than rounding explains: where a broken program breaks."""
+        """The first layer that is wrong: where a broken program breaks."""
         return next((layer for layer in self.layers if layer.diverges), None)
 
     def comparison(self, reference: str, candidate: str, output: int = 0) -> Comparison:

@@ -27,10 +27,11 @@ from arm_recipes.session.progress import shown
 from arm_recipes.simulators.registry import check_simulator, make_simulator
 
 from .layer_errors import LayerTracer
+from .layers import Layers
 from .metrics import Metric
 from .result import VerifyReport
 from .stages import Stages
-from .totals import Totals, gates_of
+from .totals import Totals, gates_of, gates_of_layers
 
 
 @overload
@@ -265,18 +266,21 @@ def _verify_session(
     stages = Stages(session, method, program, settings.float_model)
     samples = settings.samples(data, stages.specs)
     simulator = make_simulator(settings.simulator, session, program, timeout=settings.timeout)
-    tracer = LayerTracer(*stages.for_layers()) if settings.per_layer else None
+    tracer = LayerTracer(stages.reference(), stages.twin()) if settings.per_layer else None
+    layers = Layers(program, stages, simulator, tracer)
     totals = Totals(stages.names, stages.scales(), settings.metric)
     with shown(sys.stderr.isatty() if settings.progress is None else settings.progress) as bars, stages.in_eval_mode():
         for inputs, label in bars.samples(samples, _length(samples), "verify"):
             lowered_inputs = stages.as_integers(inputs)
             totals.add(stages.outputs(inputs, lowered_inputs, simulator, totals.samples), label)
-            if tracer is not None:
-                tracer.add(inputs, simulator.trace(lowered_inputs).tensors)
+            layers.add(inputs)
     comparisons = totals.comparisons()
     accuracy = totals.accuracy()
-    gates = gates_of(
-        comparisons, accuracy, totals.nearness(), simulator.delegates, settings.min_sqnr, settings.max_accuracy_drop
+    outcome = layers.result(method)
+    nearness = {} if outcome.checked and simulator.inside == "program" else totals.nearness()
+    gates = (
+        *gates_of_layers(simulator.delegates, outcome, nearness),
+        *gates_of(comparisons, accuracy, settings.min_sqnr, settings.max_accuracy_drop),
     )
     return VerifyReport(
         recipe=program.recipe.name,
@@ -292,8 +296,9 @@ def _verify_session(
         accuracy=accuracy,
         integers=totals.integers(),
         delegates=simulator.delegates,
+        check=outcome,
         layers=tracer.errors() if tracer is not None else (),
-        gates=tuple(gates),
+        gates=gates,
     )
 
 

@@ -116,22 +116,25 @@ class Stages:
             return []
         return [_output_scale(node) for node in tree_leaves(self._quantized.graph.output_node().args[0])]
 
-    def for_layers(self) -> tuple[GraphModule, GraphModule | None]:
-        """What the lowered program's layers are compared with, and the float model with the same layers.
+    def twin(self) -> GraphModule | None:
+        """The float model with the layers of `reference`; None where there is none."""
+        with self.in_eval_mode():
+            return captured(self._float, self._example) if self._float is not None else None
+
+    def reference(self) -> GraphModule:
+        """What the lowered program's layers are compared with.
 
         Raises:
             ModelError: the session has no such graph.
         """
-        with self.in_eval_mode():
-            twin = captured(self._float, self._example) if self._float is not None else None
         if isinstance(self._quantized, GraphModule):
-            return self._quantized, twin
+            return self._quantized
         artifact = self._session.get_stage_artifacts().get(StageType.TORCH_EXPORT)
         exported = artifact.data[self._method] if artifact is not None else self._given
         if not isinstance(exported, ExportedProgram):
             raise ModelError("The session keeps no exported program to compare layers with. Leave out per_layer.")
         module: GraphModule = exported.module(check_guards=False)
-        return module, twin
+        return module
 
 
 def _output_scale(node: Any) -> QuantizedTensor | None:

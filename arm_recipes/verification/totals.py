@@ -10,15 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from arm_recipes.checking.result import MethodCheck
 from arm_recipes.errors import CalibrationError, SimulationError
 from arm_recipes.gates import Gate
 from arm_recipes.lowering.integer_io import QuantizedTensor
 from arm_recipes.simulators.base import SimulatedDelegate
 
-from .layer_errors import STEPS
 from .metrics import CLASSIFICATION, METRICS, Metric, Moments, Outputs, sqnr_db
 from .result import Accuracy, Comparison, IntegerMatch
 from .stages import FLOAT, QUANTIZED, SIMULATED
+
+# Integers at the end that are no further from the quantized module's are so for rounding, which adds up from layer to
+# layer; 16-bit steps are finer.
+_STEPS = {"int8": 2, "int16": 16}
 
 
 @dataclass
@@ -126,7 +130,7 @@ class Totals:
         for index, match in self._match.items():
             scale = self._scales[index]
             assert scale is not None
-            if match[2] <= STEPS.get(scale.dtype, 2):
+            if match[2] <= _STEPS.get(scale.dtype, 2):
                 nearness[index] = math.inf, match[0]
             elif FLOAT in self.stages:
                 lowered = sqnr_db(self._sums[QUANTIZED, SIMULATED, index].moments)
@@ -164,34 +168,43 @@ class Totals:
         return {name: judge(scores, label) for name, judge in CLASSIFICATION.items() if name == "top1" or classes > 5}
 
 
-def gates_of(
-    comparisons: Sequence[Comparison],
-    accuracy: Accuracy | None,
-    nearness: Mapping[int, tuple[float, int]],
-    delegates: Sequence[SimulatedDelegate],
-    min_sqnr: float | None,
-    max_accuracy_drop: float | None,
+def gates_of_layers(
+    delegates: Sequence[SimulatedDelegate], check: MethodCheck, nearness: Mapping[int, tuple[float, int]]
 ) -> Iterator[Gate]:
-    """The gates of a report.
+    """The gates that are always on.
 
     Args:
-        comparisons: what the limit of the SQNR is held against.
-        accuracy: what the limit of the loss is held against.
-        nearness: as `Totals.nearness` gives it.
         delegates: the delegated subgraphs, compiled once more.
-        min_sqnr: least SQNR in dB that was asked for; None for no such gate.
-        max_accuracy_drop: greatest loss of accuracy that was asked for; None for no such gate.
+        check: of the layers.
+        nearness: as `Totals.nearness` gives it, where the layers don't tell: the ends have to.
     """
     for delegate in delegates:
         what = f"{delegate.name}: compiling it again gives its own bytes (1: yes, 0: no)"
         yield Gate.at_least("same_graph", what, 1.0, float(delegate.reproduced))
+    if check.checked:
+        what = f"wrong layers ({check.compared + check.grouped} of {check.layers} compared)"
+        yield Gate.at_most("same_function", what, 0.0, float(len(check.wrong)))
     for index, (nearer, elements) in sorted(nearness.items()):
         # The lowering may add ten times the noise of the quantization, which on few elements may be small by luck.
-        # Measured (docs/verify.md): 0 dB and more where a program is right, -6 on ten elements; below -11 where a small
-        # one has a wrong weight.
         limit = -10 * (1 + 10 / max(elements, 1))
         what = f"SQNR in dB of output {index}, simulated against quantized, less that of quantized against float"
         yield Gate.at_least("same_function", what, limit, nearer)
+
+
+def gates_of(
+    comparisons: Sequence[Comparison],
+    accuracy: Accuracy | None,
+    min_sqnr: float | None,
+    max_accuracy_drop: float | None,
+) -> Iterator[Gate]:
+    """The gates that were asked for.
+
+    Args:
+        comparisons: what the limit of the SQNR is held against.
+        accuracy: what the limit of the loss is held against.
+        min_sqnr: least SQNR in dB that was asked for; None for no such gate.
+        max_accuracy_drop: greatest loss of accuracy that was asked for; None for no such gate.
+    """
     if min_sqnr is not None:
         first = comparisons[0].reference
         for comparison in comparisons:

@@ -53,7 +53,7 @@ def deep() -> Example:
     convolutions: list[Any] = [module for module in model.deep.modules() if isinstance(module, nn.Conv2d)]
     with torch.no_grad():
         for convolution in convolutions:
-            convolution.weight *= 12
+            convolution.weight *= 20
     return Example(model, (torch.randn(1, 3, 8, 8),))
 
 

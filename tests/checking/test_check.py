@@ -32,8 +32,8 @@ def test_an_outcome_in_words() -> None:
     outcome = MethodCheck("forward", True, "", "a simulator", 2, 5, 4, 1, 3, 0, 0, 0.0, (wrong,))
     assert not outcome.right
     assert str(outcome) == (
-        "checked: WRONG in aten.conv2d of c1: 68 steps in 3 of 12 values (4 of 5 layers compared on 2 samples, and 1 "
-        "with the layers that read them)."
+        "checked: WRONG in aten.conv2d of c1, or what was fused into it (aten.relu): 68 steps in 3 of 12 values (4 of "
+        "5 layers compared on 2 samples, and 1 with the layers that read them)."
     )
     message = failure("TOSA_INT8", outcome)
     assert "First wrong is aten.conv2d of c1, or what was fused into it (aten.relu): on sample 0 3 of its 12" in message

@@ -80,7 +80,7 @@ def test_the_deep_network_is_badly_quantized() -> None:
     quantized, _ = program.run(program.graph)
     with torch.no_grad():
         wanted = [deep().model(*sample)[0] for sample in program.samples]
-    assert _sqnr(wanted, quantized) < 15
+    assert _sqnr(wanted, quantized) < 20
 
 
 @_networks

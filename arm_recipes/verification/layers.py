@@ -1,0 +1,64 @@
+"""The layers of a program on the first samples: the check, and what is traced of their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from arm_recipes.checking.result import MethodCheck
+from arm_recipes.checking.run import Checker, not_checked
+from arm_recipes.errors import ModelError, SimulationError
+from arm_recipes.lowering.snapshot import Snapshot
+from arm_recipes.simulators.base import Simulator
+
+from .layer_errors import LayerTracer
+from .stages import Stages
+
+# A fault of a layer shows on any sample; more would only cost time.
+_SAMPLES = 4
+
+
+class Layers:
+    """Checks the layers on the first samples, or on all where they are traced."""
+
+    def __init__(self, program: Snapshot, stages: Stages, simulator: Simulator, tracer: LayerTracer | None) -> None:
+        """
+        Args:
+            program: the lowered program.
+            stages: has what its layers are compared with.
+            simulator: runs the program.
+            tracer: adds up the errors; None where nobody asked for them.
+        """
+        self._tracer = tracer
+        self._checker: Checker | None = None
+        self._why_not: object = f"{simulator.name} shows nothing of its inside"
+        if simulator.inside:
+            try:
+                self._checker = Checker(program, stages.reference(), simulator)
+            except ModelError as error:
+                self._why_not = error
+
+    def add(self, inputs: Sequence[Tensor]) -> None:
+        """Add one sample, as the model takes it.
+
+        Raises:
+            SimulationError: the simulator failed, and the layers were asked for.
+        """
+        if self._checker is None or (self._tracer is None and self._checker.samples >= _SAMPLES):
+            return
+        try:
+            findings = self._checker.add(inputs)
+        except SimulationError as error:
+            if self._tracer is not None:
+                raise
+            self._checker, self._why_not = None, error
+            return
+        if self._tracer is not None:
+            self._tracer.add(inputs, findings)
+
+    def result(self, method: str) -> MethodCheck:
+        """The outcome so far of the method of that name."""
+        if self._checker is None or not self._checker.samples:
+            return not_checked(method, self._why_not)
+        return self._checker.result(method)
