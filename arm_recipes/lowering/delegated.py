@@ -27,6 +27,7 @@ from .border_cures import MendBorders
 from .borders import BorderCheckPass
 from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
+from .constant_weights import fold_constant_weights
 from .integer_io import integer_io
 from .quantization import quantization
 from .snapshot import TakeSnapshot
@@ -58,7 +59,11 @@ def delegated(
         quantizer = create_quantizer(compile_spec)
         quantizer.set_global(_QUANTIZATION_CONFIGS[recipe.precision](is_per_channel=options.per_channel))
         quantization_recipe = quantization(
-            recipe, options, quantizer, post_convert_passes=[cure.in_module for cure in cures]
+            recipe,
+            options,
+            quantizer,
+            pre_prepare_passes=[fold_constant_weights] if cures and recipe.precision is Precision.A16W8 else [],
+            post_convert_passes=[cure.in_module for cure in cures],
         )
 
     check = DelegationCheck(

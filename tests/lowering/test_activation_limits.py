@@ -128,7 +128,7 @@ def test_none_is_lost_on_cortex_m() -> None:
 def test_upstream_loses_them() -> None:
     """Where this fails, executorch has mended it, and the cure can go."""
     for recipe in ("TOSA_INT8", "CORTEX_M55_INT8"):
-        session = exported(recipe, met_once, samples=8, cures=False)
+        session = exported(recipe, met_once, samples=8, cures=False, check=False)
         assert max(_most_steps(session, met_once())) > 20
         assert changes(session) == {}
 
@@ -142,7 +142,9 @@ def test_what_is_right_stays_as_it_is() -> None:
 def test_a_program_that_was_quantized_before() -> None:
     """The session runs none of its passes of the quantization on it."""
     example = met_once()
-    quantized = exported("TOSA_INT8", met_once, samples=8, cures=False).get_stage_artifacts()[StageType.QUANTIZE]
+    quantized = exported("TOSA_INT8", met_once, samples=8, cures=False, check=False).get_stage_artifacts()[
+        StageType.QUANTIZE
+    ]
     module = quantized.data["forward"]
     program = torch.export.export(module, example.inputs, strict=True)
     session = upstream_export(program, None, ExportRecipe.get_recipe(ArmRecipeType.TOSA_INT8))

@@ -67,7 +67,7 @@ def _state(value: nn.Module) -> list[Any]:
 def test_two_exports_of_one_model(recipe: catalog.Recipe) -> None:
     model, inputs = scaled()
     before, sample = _state(model), inputs[0].clone()
-    first, second = (export(model, ArmRecipeType[recipe.name], inputs).get_pte_buffer() for _ in range(2))
+    first, second = (export(model, ArmRecipeType[recipe.name], inputs, check=False).get_pte_buffer() for _ in range(2))
     assert bytes(first) == bytes(second)
     assert _state(model) == before
     assert torch.equal(inputs[0], sample)
@@ -80,7 +80,7 @@ def test_other_ways_in(name: str) -> None:
     program = torch.export.export(model, inputs, strict=True)
     keys, values = list(program.state_dict), [value.clone() for value in program.state_dict.values()]
     upstream_export(model, [inputs], ExportRecipe.get_recipe(ArmRecipeType[name]))
-    export(program, ArmRecipeType[name], inputs)
+    export(program, ArmRecipeType[name], inputs, check=False)
     assert _state(model) == before
     assert list(program.state_dict) == keys
     assert all(map(torch.equal, program.state_dict.values(), values))
