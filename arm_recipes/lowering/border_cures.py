@@ -24,7 +24,7 @@ from torch.fx.passes.infra.pass_base import PassResult
 
 from arm_recipes.errors import ToolError
 from arm_recipes.tools.border_tables import Tables
-from arm_recipes.upstream.delegates import border_tables, lowered_again, program_of, recompiled
+from arm_recipes.upstream.delegates import border_tables, lowered_again, program_of, tosa_graph
 from arm_recipes.upstream.graphs import kernel_name
 from arm_recipes.upstream.private import edge_operators
 from arm_recipes.upstream.programs import without_inputs
@@ -130,7 +130,7 @@ def _attempts(call: DelegateCall, tables: Tables) -> list[list[tuple[int, _Copy]
     if len(call.outputs) <= len(tables.outputs):
         return [[]]
     count = len(call.outputs)
-    lost = [index for index in transposed_outputs(recompiled(call.module).graph) if index < count] or list(range(count))
+    lost = [index for index in transposed_outputs(tosa_graph(call.module)) if index < count] or list(range(count))
     rank4 = [index for index in lost if call.outputs[index].dim() == 4]
     attempts: list[list[tuple[int, _Copy]]] = [[(index, _copy_nhwc if index in rank4 else _copy) for index in lost]]
     if rank4:
@@ -148,7 +148,7 @@ def _with(call: DelegateCall, tables: Tables, copies: Sequence[tuple[int, _Copy]
         return None
     dropped: list[int] = []
     if len(call.inputs) > len(tables.inputs):
-        names = input_names(recompiled(call.module).graph)
+        names = input_names(tosa_graph(call.module))
         placeholders = list(border_nodes(call.module, "input"))
         dropped = [index for index, node in enumerate(placeholders) if node.name not in names]
         program = _without_inputs(program, [placeholders[index] for index in dropped], changes)

@@ -27,7 +27,7 @@ from arm_recipes.tools.vela.payload import tables as vela_tables
 
 from . import tosa_graphs
 from .compile_specs import parse_compile_spec, vela_flags
-from .lowered_graphs import WITHOUT_SPACES, LoweredGraph, take, with_new_folder
+from .lowered_graphs import WITHOUT_SPACES, LoweredGraph, look, take, with_new_folder
 
 ARM_BACKENDS = ("TOSABackend", "EthosUBackend", "VgfBackend")
 
@@ -207,6 +207,12 @@ def _external_data(module: LoweredBackendModule) -> dict[str, bytes]:
     for named in stored.external_data.values():
         entries.update(named)
     return {key: bytes(stored.buffers[entry.buffer_index]) for key, entry in entries.items()}
+
+
+def tosa_graph(module: LoweredBackendModule) -> bytes:
+    """The TOSA flatbuffer of a delegate of which the export may not be done yet."""
+    lowered = look(module)
+    return lowered.tosa if lowered is not None else recompiled(module).graph
 
 
 def program_of(module: LoweredBackendModule) -> ExportedProgram:

@@ -152,19 +152,23 @@ def without_folder(specs: Sequence[CompileSpec]) -> list[CompileSpec]:
     return [spec for spec in specs if spec.key != _FOLDER_KEY]
 
 
-def take(module: LoweredBackendModule) -> LoweredGraph | None:
-    """What was made of a delegate that was lowered within `keeping`; None of others. Call it within `keeping`.
-
-    Takes the folder out of the delegate's compile specs, which go into the .pte.
-    """
+def look(module: LoweredBackendModule) -> LoweredGraph | None:
+    """What was made of a delegate that was lowered within `keeping`; None of others. Call it within `keeping`."""
     folder = next((spec.value for spec in module.compile_specs if spec.key == _FOLDER_KEY), None)
     watch = _WATCH.get()
     if folder is None or watch is None or Path(folder.decode()).parent != watch.folder:
         return None
-    # Upstream: LoweredBackendModule._compile_specs, as the property can't be set. Holds for executorch 1.5.1;
-    # tests/upstream/test_lowered_graphs.py::test_the_bytes_are_those_without_it fails when it changes.
-    module._compile_specs = without_folder(module.compile_specs)
     return watch.of(Path(folder.decode()))
+
+
+def take(module: LoweredBackendModule) -> LoweredGraph | None:
+    """The same, and takes the folder out of the delegate's compile specs, which go into the .pte."""
+    lowered = look(module)
+    if lowered is not None:
+        # Upstream: LoweredBackendModule._compile_specs, as the property can't be set. Holds for executorch 1.5.1;
+        # tests/upstream/test_lowered_graphs.py::test_the_bytes_are_those_without_it fails when it changes.
+        module._compile_specs = without_folder(module.compile_specs)
+    return lowered
 
 
 def _origin(node: torch.fx.Node) -> Origin:
