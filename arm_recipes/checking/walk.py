@@ -222,7 +222,7 @@ class _Sample:
             limit = min(_ONE_ROUNDING, best.difference.beyond / 2)
         for instead in itertools.islice(_alternatives(before), _TRIED):
             match = self._match(layer, self._reference.evaluate(layer, self._values(layer, instead)), limit)
-            if match is not None:
+            if match is not None and _tells(match, instead, best):
                 for node, value in instead.items():
                     self._blame(self.findings[node], value)
                 self._repeat(list(instead))
@@ -310,6 +310,14 @@ def _as_integers(value: Tensor, dtype: torch.dtype) -> Tensor:
     if value.dtype == dtype or dtype.is_floating_point:
         return value
     return value.clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max).to(dtype)
+
+
+def _tells(match: _Match, instead: Mapping[Node, Tensor], but_for: _Match | None) -> bool:
+    """Whether an explanation of a value by others is one: not where a value explains itself, as in
+    minimum(minimum(a, b), b), nor where it is another value than what is to be explained."""
+    if any(value.shape == match.value.shape and torch.equal(value, match.value) for value in instead.values()):
+        return False
+    return but_for is None or torch.equal(match.value, but_for.value)
 
 
 def _unrounded(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:

@@ -273,7 +273,7 @@ FAULTS = (
     Fault("a scale off by 1 %, of a depthwise convolution", _scaled(Op.DEPTHWISE_CONV2D, 0.99), ("depthwise", "silu")),
     Fault("a scale off by 1 %, of a product", _scaled(Op.MUL, 1.01), ("mul",)),
     Fault("a scale off by 1 %, of a difference", _scaled(Op.SUB, 0.99), ("sub", "relu")),
-    Fault("a scale off by 1 %, of a mean", _scaled(Op.REDUCE_SUM, 1.01, 1), ("sum", "mean")),
+    Fault("a scale off by 1 %, of a mean", _scaled(Op.REDUCE_SUM, 1.01, 1), ("sum", "mul")),
     Fault("a scale off by half", _scaled(Op.ADD, 0.5), ("add",)),
     Fault("a zero point off by one, of a convolution", _zero_point(Op.CONV2D), ("conv2d of stem",)),
     Fault("a zero point off by one, of a sum", _zero_point(Op.ADD), ("add",)),

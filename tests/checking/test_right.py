@@ -1,0 +1,68 @@
+"""Programs that are right, with what makes the place of a layer hard to tell: none of their layers is blamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arm_recipes import check
+from tests.exports import exported
+from tests.models import Example
+
+
+class _Of(nn.Module):
+    """Two convolutions on 8 channels of 8x8, whose outputs a function takes: no layout shows in their shapes."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self._function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._function(x, self.left(x), self.right(x))
+
+
+def _example(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Example:
+    torch.manual_seed(0)
+    return Example(_Of(function).eval(), (torch.randn(1, 8, 8, 8),))
+
+
+def stacked() -> Example:
+    return _example(lambda x, a, b: torch.stack([a, b.transpose(2, 3)], 1).amax(1))
+
+
+def compared() -> Example:
+    return _example(lambda x, a, b: torch.minimum(a, torch.maximum(b, x)))
+
+
+def pooled() -> Example:
+    return _example(lambda x, a, b: F.avg_pool2d(x, 3, 1, 1) + F.max_pool2d(a, 3, 1, 1) * torch.sigmoid(b))
+
+
+def normalised() -> Example:
+    return _example(lambda x, a, b: torch.softmax(F.layer_norm(a, (8,)), -1) @ b)
+
+
+def scaled_up() -> Example:
+    return _example(lambda x, a, b: F.interpolate(torch.where(x > 0, a, b)[:, ::2], scale_factor=2, mode="bilinear"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layout"),
+    [
+        ("TOSA_INT8", None),
+        ("TOSA_INT8", "channels_last"),
+        ("TOSA_A16W8", None),
+        ("TOSA_FP", None),
+    ],
+)
+@pytest.mark.parametrize("model", [stacked, compared, pooled, normalised, scaled_up])
+def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, layout: str | None) -> None:
+    options = {} if layout is None else {"io_layout": layout}
+    (outcome,) = check(exported(recipe, model, samples=2, **options)).methods
+    assert outcome.checked and outcome.wrong == ()
+    assert outcome.compared + outcome.grouped >= 0.9 * outcome.layers
