@@ -154,10 +154,23 @@ def _floors(prepared: GraphModule, softmaxes: list[_Softmax], by_node: dict[Node
     for node in reversed(prepared.graph.nodes):
         softmax = by_difference.get(node) or by_difference.get(observed(node))
         if softmax is not None:
-            floors[node] = -softmax.depth
+            floors[node] = -_difference_depth(softmax, by_node)
         elif node.users:
             floors[node] = min(needs(reader, node) for reader in node.users)
     return floors
+
+
+def _difference_depth(softmax: _Softmax, by_node: dict[Node, ObserverBase]) -> float:
+    """How far below the largest value the differences go on.
+
+    In 8 bits no less than the scores' own range: the lowering may fuse the scores' rounding away, which shows as steps
+    that are wrong where those of the difference are finer.
+    """
+    (scores, *_) = softmax.difference.all_input_nodes
+    observer = by_node[scores]
+    if observer.dtype != torch.int8:
+        return softmax.depth
+    return max(softmax.depth, float(observer.max_val) - (softmax.lowest - softmax.depth))
 
 
 def _within(reader: Node, softmax: _Softmax) -> bool:
