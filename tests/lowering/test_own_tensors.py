@@ -63,7 +63,15 @@ def _state(value: nn.Module) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("recipe", catalog.RECIPES, ids=lambda recipe: recipe.name)
+# Rows of Cortex-M differ in the kernels' scratch sizes alone: one of each instruction set.
+_ROWS = [
+    recipe
+    for recipe in catalog.RECIPES
+    if recipe.family is not catalog.Family.CORTEX_M or recipe.target.name in ("cortex-m0", "cortex-m4", "cortex-m55")
+]
+
+
+@pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)
 def test_two_exports_of_one_model(recipe: catalog.Recipe) -> None:
     model, inputs = scaled()
     before, sample = _state(model), inputs[0].clone()
