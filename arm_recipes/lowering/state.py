@@ -1,4 +1,5 @@
-"""State: buffers that a model writes to. What quantization would lose is refused, calibration changes none of it."""
+"""Writes in place: to buffers, and to parts of tensors. What quantization would lose is refused; calibration changes no
+buffer."""
 
 from __future__ import annotations
 
@@ -29,10 +30,21 @@ class StateCheck(Quantizer):
         super().__init__()
         self._recipe = recipe
         self._writes: list[_Write] = []
+        self._parts: str | None = None
         self._initial: dict[str, Tensor] = {}
 
     def note(self, model: GraphModule) -> GraphModule:
         self._writes = _writes(model)
+        self._parts = _written_part(model)
+        return model
+
+    def transform_for_annotation(self, model: GraphModule) -> GraphModule:
+        if self._parts is not None:
+            raise ModelError(
+                f"{self._recipe}: {self._parts} writes to memory that is read afterwards by way of another view, and "
+                "quantization takes the two apart: the program would be without what is written. Put the tensor "
+                "together instead, with torch.cat, torch.stack or torch.where."
+            )
         return model
 
     def annotate(self, model: GraphModule) -> GraphModule:
@@ -95,3 +107,34 @@ def _writes(model: GraphModule) -> list[_Write]:
                 name = str(written.target)
                 writes.append(_Write(name, attrgetter(name)(model), where(node)))
     return writes
+
+
+def _written_part(model: GraphModule) -> str | None:
+    """The first operator that writes to an activation, or a view of one, read later by way of another; or None.
+
+    Observers go between a tensor and its views, so that what is written to a view reaches it alone.
+    """
+    order = {node: index for index, node in enumerate(model.graph.nodes)}
+    for node in model.graph.nodes:
+        for index in writes_to(node):
+            written = node.args[index] if index < len(node.args) else None
+            through: set[Node] = set()
+            while isinstance(written, Node) and is_view(written) and written.args:
+                through.add(written)
+                written = written.args[0]
+            if not isinstance(written, Node) or written.op == "get_attr":
+                continue
+            others = _aliases(written) - (through or {written})
+            if any(order[reader] > order[node] for alias in others for reader in alias.users):
+                return where(node)
+    return None
+
+
+def _aliases(tensor: Node) -> set[Node]:
+    """A tensor and all that views it."""
+    aliases, todo = {tensor}, [tensor]
+    while todo:
+        views = {reader for reader in todo.pop().users if is_view(reader)} - aliases
+        aliases |= views
+        todo += views
+    return aliases

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from executorch.backends.arm.quantizer import get_symmetric_quantization_config
@@ -103,3 +105,46 @@ def test_upstream_loses_state() -> None:
     quantizer.set_global(get_symmetric_quantization_config())
     prepared = prepare_pt2e(captured, quantizer)
     assert not any("add_" in str(node.target) for node in prepared.graph.nodes)
+
+
+class _Part(nn.Module):
+    """Writes into a part of a tensor, which is read by another way."""
+
+    def __init__(self, write: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.conv, self.write = nn.Conv2d(3, 4, 3), write
+
+    def forward(self, image: Tensor) -> Tensor:
+        value: Tensor = self.conv(image)
+        other = value[:, 1:]
+        self.write(value)
+        return torch.cat([value, other], 1)
+
+
+@pytest.mark.parametrize(
+    ("write", "operator"),
+    [
+        (lambda value: value[:, 0].zero_(), "zero_"),
+        (lambda value: value[:, :2].add_(1), "add_"),
+        (lambda value: value[:, 1:].copy_(value[:, :-1] * 2), "copy_"),
+        (lambda value: value.relu_(), "relu_"),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["TOSA_INT8", "CORTEX_M55_INT8"])
+def test_a_part_that_is_written_is_refused(recipe: str, write: Callable[[Tensor], object], operator: str) -> None:
+    with pytest.raises(ModelError, match=rf"aten\.{operator}.* writes to memory that is read .* torch\.cat"):
+        export(_Part(write).eval(), ArmRecipeType[recipe], (torch.randn(1, 3, 8, 8),))
+
+
+class _Whole(_Part):
+    def forward(self, image: Tensor) -> Tensor:
+        value: Tensor = self.conv(image)
+        self.write(value)
+        return value * 2
+
+
+@pytest.mark.parametrize("write", [lambda value: value.relu_(), lambda value: value.add_(1)])
+def test_a_tensor_that_is_written_whole_is_right(write: Callable[[Tensor], object]) -> None:
+    inputs = (torch.randn(1, 3, 8, 8),)
+    session = export(_Whole(write).eval(), ArmRecipeType.TOSA_INT8, inputs)
+    assert verify(session, [inputs], min_sqnr=30).failed_gates == ()
