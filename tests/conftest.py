@@ -62,9 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 def _row(item: pytest.Function) -> catalog.Recipe | None:
-    """The row of the catalog that the test is given."""
-    row = item.callspec.params.get("recipe") if hasattr(item, "callspec") else None
-    return row if isinstance(row, catalog.Recipe) else None
+    """The row of the catalog that the test is given, itself or by its name."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    rows = (catalog.BY_NAME.get(value) if isinstance(value, str) else value for value in values)
+    return next((row for row in rows if isinstance(row, catalog.Recipe)), None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -83,6 +83,7 @@ def test_the_deep_network_is_badly_quantized() -> None:
     assert _sqnr(wanted, quantized) < 20
 
 
+@pytest.mark.no_cover
 @_networks
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_caught_and_its_layer_named(fault: Fault, network: Network) -> None:

@@ -74,6 +74,7 @@ def test_outputs_that_vela_loses_are_copied(recipe: str, name: str) -> None:
     assert all("quantize" in name or "delegate" in name or "getitem" in name for name in operators)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("recipe", "model"),
     [
@@ -87,6 +88,7 @@ def test_what_is_copied_is_the_same(recipe: str, model: Callable[[], Example]) -
     assert _is_exact(session, random_samples(model(), 2))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("recipe", "model"),
     [

@@ -134,6 +134,7 @@ _HEALTHY = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("model", _HEALTHY, ids=lambda model: model.__name__)
 @pytest.mark.parametrize("recipe", ["TOSA_INT8", "TOSA_A16W8"])
 def test_what_is_healthy_is_left_alone(recipe: str, model: Model) -> None:

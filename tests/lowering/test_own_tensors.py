@@ -71,6 +71,7 @@ _ROWS = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)
 def test_two_exports_of_one_model(recipe: catalog.Recipe) -> None:
     model, inputs = scaled()
