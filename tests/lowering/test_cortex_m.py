@@ -319,11 +319,12 @@ def test_the_callers_module_and_tensors_are_left_alone(network: str, io_layout: 
     assert all(torch.equal(was, now) for was, now in zip(values, after, strict=True))
 
 
-def test_calibration_does_not_write_to_the_callers_buffers() -> None:
+def test_state_is_refused_and_the_callers_buffers_stay() -> None:
     model, inputs = seeded(_Counting, (1, 3, 8, 8))
     assert isinstance(model, _Counting)
     model.mean.zero_()
-    _export(Example(model, inputs))
+    with pytest.raises(ModelError, match="keeps state in a buffer"):
+        _export(Example(model, inputs))
     assert model.mean.count_nonzero() == 0
 
 
