@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.recipes.catalog import Recipe
 
 from .graph import Layer
 
@@ -42,8 +42,8 @@ _CAUSES = (
     _Cause(
         _clamped_elsewhere,
         "Its activation shares its range with a signed tensor, so that its zero point is not the least integer, and "
-        "the lowering clamps at the least integer alone. relu6 or hardtanh in its place "
-        "avoids it.",
+        "the lowering clamps at the least integer alone. cures=True mends it in most "
+        "models; relu6 or hardtanh in its place avoids it.",
     ),
     _Cause(
         _interpolated,
@@ -52,7 +52,7 @@ _CAUSES = (
         "whose tables hold every value.",
     ),
     _Cause(
-        lambda layer, recipe: recipe.family is Family.CORTEX_M and "dequantize" not in layer.operators,
+        lambda layer, recipe: not recipe.family.facts.delegates and "dequantize" not in layer.operators,
         "Kernels of Cortex-M look at the layout of their inputs in different ways: a layer that follows a convolution "
         "may have taken channels_last for contiguous.",
     ),

@@ -205,5 +205,6 @@ class TestLayout:
         legal = {info.name: info.legal for info in options.describe(catalog.BY_NAME["TOSA_FP"])}
         assert legal == {
             "io_layout": (None, "contiguous", "channels_last"),
+            "cures": (True, False),
             "allow_no_delegation": (True, False),
         }
