@@ -30,7 +30,8 @@ def method_blocks(method: MethodReport, several: bool) -> Iterator[Block]:
     if method.check is None:
         yield Paragraph("Checked against the model: no, because it was not asked for (check=False)", "note")
     else:
-        yield Paragraph(f"Against the model {method.check}", "plain" if method.check.checked else "note")
+        told = str(method.check).removeprefix("checked: ")
+        yield Paragraph(f"Checked against the model: {told}", "plain" if method.check.checked else "note")
     if method.changes:
         yield Paragraph("Changed to make the program right (cures=False leaves it as it was):")
         yield Items(tuple(f"{change.where}: {change.what}, as {change.why} [{change.id}]" for change in method.changes))
