@@ -21,7 +21,7 @@ from arm_recipes.samples import load_calibration, specs_of
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.simulators.registry import REFERENCE, make_simulator
 from arm_recipes.upstream.graphs import quantizes
-from arm_recipes.upstream.session import exported_programs, from_context, kept_outcome
+from arm_recipes.upstream.session import exported_programs, from_context, keep_outcome, kept_outcome
 
 from .graph import Reference
 from .result import CheckResult, MethodCheck
@@ -56,8 +56,8 @@ def check(
         time_limit: seconds for each method, after which no further sample is begun.
 
     Returns:
-        The outcome for each method. What can't be simulated (state, control flow, other backends) is no error: the
-        result says that it was not checked, and why.
+        The outcome for each method, which the session's report has from then on. What can't be simulated (state,
+        control flow, other backends) is no error: the result says that it was not checked, and why.
 
     Raises:
         ModelError: the session is not of a recipe of arm_recipes, or not done.
@@ -70,12 +70,13 @@ def check(
         given = itertools.islice(_samples(session, method, program, own), samples)
         methods.append(_checked(session, method, program, list(given), time_limit))
     recipe = next(iter(programs.values())).recipe
-    return CheckResult(recipe=recipe.name, target=recipe.target.name, methods=tuple(methods))
+    outcome = CheckResult(recipe=recipe.name, target=recipe.target.name, methods=tuple(methods))
+    keep_outcome(session, outcome)
+    return outcome
 
 
 def recorded(session: ExportSession) -> Mapping[str, MethodCheck]:
-    """The outcome of the check that `arm_recipes.export` made, by method, without the seconds that it took; empty where
-    it made none."""
+    """The outcome of the last check, by method, without the seconds that it took; empty where there was none."""
     outcome: CheckResult | None = kept_outcome(session)
     methods = outcome.methods if outcome is not None else ()
     return {method.method: dataclasses.replace(method, seconds=None) for method in methods}

@@ -177,7 +177,7 @@ class MethodReport:
         borders: inputs and outputs of its delegates, all of which agree with the tables in their payloads; None where
             the recipe has no delegates.
         quantization: quantized module against the float model; None where no recipe of arm_recipes quantized it.
-        check: what the check of `arm_recipes.export` came to; None where it was left out.
+        check: what the last check of the program came to; None where there was none.
     """
 
     name: str

@@ -30,7 +30,7 @@ from arm_recipes.samples import load_calibration
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
 from arm_recipes.upstream import failures, lowered_graphs, partitioner
-from arm_recipes.upstream.session import keep, keep_outcome, vela_summaries
+from arm_recipes.upstream.session import keep, vela_summaries
 
 from .arguments import (
     Captured,
@@ -167,7 +167,6 @@ def _check(session: ExportSession) -> None:
     for method in outcome.methods:
         if not method.right:
             raise LoweringError(failure(outcome.recipe, method))
-    keep_outcome(session, outcome)
 
 
 def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:

@@ -146,7 +146,9 @@ class TestWhatIsInIt:
         assert dataclasses.replace(made, methods=()) == dataclasses.replace(own, methods=())
         (theirs,), (ours,) = made.methods, own.methods
         assert {each.reason for each in theirs.not_delegated} == {None}
-        assert dataclasses.replace(theirs, not_delegated=()) == dataclasses.replace(ours, not_delegated=())
+        assert theirs.check is None and ours.check is not None and ours.check.checked
+        left_out: dict[str, Any] = {"not_delegated": (), "check": None}
+        assert dataclasses.replace(theirs, **left_out) == dataclasses.replace(ours, **left_out)
 
     def test_advice(self) -> None:
         made = report(_two())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeType, LoweringError, export, report
+from arm_recipes import ArmRecipeType, LoweringError, check, export, report
 from arm_recipes.checking.result import MethodCheck
 from arm_recipes.cli import group
 
@@ -57,13 +57,15 @@ def test_unasked_it_is_exported_and_the_report_says_so() -> None:
     model, inputs = _skip()
     session = export(model, ArmRecipeType.TOSA_INT8, inputs, cures=False, check=False)
     assert report(session).methods[0].check is None
-    assert "Checked against the model: no, because it was not asked for" in report(session).text(200)
+    assert "Checked against the model: no; arm_recipes.check(session) does it" in report(session).text(200)
+    assert not check(session).right
+    assert "Checked against the model: WRONG in aten.conv2d of first" in report(session).text(200)
 
 
 def test_a_right_program_says_how_much_was_compared() -> None:
-    check = _check(*_skip(), "TOSA_INT8")
-    assert check is not None and check.checked and check.right
-    assert (check.compared, check.layers, check.more, check.seconds) == (5, 5, 0, None)
+    outcome = _check(*_skip(), "TOSA_INT8")
+    assert outcome is not None and outcome.checked and outcome.right
+    assert (outcome.compared, outcome.layers, outcome.more, outcome.seconds) == (5, 5, 0, None)
 
 
 class _Branches(nn.Module):
@@ -78,9 +80,9 @@ class _Branches(nn.Module):
 
 
 def test_what_no_simulator_runs_is_exported_and_said() -> None:
-    check = _check(_Branches().eval(), (torch.rand(1, 3, 8, 8),), "CORTEX_M55_INT8")
-    assert check is not None and not check.checked
-    assert str(check).startswith("checked: no, because the program holds get_attr")
+    outcome = _check(_Branches().eval(), (torch.rand(1, 3, 8, 8),), "CORTEX_M55_INT8")
+    assert outcome is not None and not outcome.checked
+    assert str(outcome).startswith("checked: no, because the program holds get_attr")
 
 
 def test_the_command_writes_no_wrong_file(
