@@ -46,6 +46,11 @@ def pytest_collection_finish() -> None:
 # measured in the first, as the others run the same code, but on the command line, where each is another line; tests of
 # which all is run elsewhere are marked no_cover by hand. That costs 0.1 % of what is covered (measured by contexts).
 _OF_CASES_THAT_DIFFER = "tests/cli/"
+_COVERED_ELSEWHERE = (
+    "tests/lowering/test_cortex_m.py",
+    "tests/reporting/test_report.py",
+    "tests/session/test_export.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
@@ -57,7 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
         if exports and item.get_closest_marker("quick") is None:
             item.add_marker("slow")
         test = item.nodeid.partition("[")[0]
-        if exports and test in seen and not test.startswith(_OF_CASES_THAT_DIFFER):
+        covered = test in seen and not test.startswith(_OF_CASES_THAT_DIFFER)
+        if exports and (covered or test.startswith(_COVERED_ELSEWHERE)):
             item.add_marker("no_cover")
         seen.add(test)
     if "PYTEST_XDIST_WORKER" in os.environ:  # The long ones first, so that no worker is left with one at the end.
