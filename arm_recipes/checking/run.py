@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from executorch.export import ExportSession, StageType
+from executorch.export import ExportSession
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -21,7 +21,7 @@ from arm_recipes.samples import load_calibration, specs_of
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.simulators.registry import REFERENCE, make_simulator
 from arm_recipes.upstream.graphs import quantizes
-from arm_recipes.upstream.session import exported_programs, from_context, keep_outcome, kept_outcome
+from arm_recipes.upstream.session import exported_programs, from_context, keep_outcome, kept_outcome, quantized_modules
 
 from .graph import Reference
 from .result import CheckResult, MethodCheck
@@ -186,10 +186,9 @@ def reference_of(session: ExportSession, method: str) -> GraphModule:
     Raises:
         ModelError: the session keeps neither.
     """
-    quantized = session.get_stage_artifacts().get(StageType.QUANTIZE)
-    if quantized is not None and isinstance(quantized.data[method], GraphModule):
-        module: GraphModule = quantized.data[method]
-        return module
+    quantized = quantized_modules(session)
+    if method in quantized:
+        return quantized[method]
     programs = exported_programs(session)
     if method not in programs:
         raise ModelError("The session keeps no exported program to compare with.")

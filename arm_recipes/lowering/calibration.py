@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from executorch.export import ExportSession, QuantizationRecipe, StageType
+from executorch.export import ExportSession, QuantizationRecipe
 from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils.hooks import RemovableHandle
@@ -20,6 +20,7 @@ from arm_recipes.errors import CalibrationError
 from arm_recipes.samples import CalibrationData, InputSpec
 from arm_recipes.samples.inputs import check
 from arm_recipes.upstream.digests import add_to_digest
+from arm_recipes.upstream.session import quantized_modules
 
 from .records import CalibrationSummary
 
@@ -175,10 +176,5 @@ def calibration_summary(session: ExportSession) -> dict[str, CalibrationSummary]
 
     Works for any session of a recipe of arm_recipes, also one from executorch's own `export`.
     """
-    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
-    modules = artifact.data if artifact is not None else {}
-    return {
-        method: module.meta[_SUMMARY]
-        for method, module in modules.items()
-        if isinstance(module, GraphModule) and _SUMMARY in module.meta
-    }
+    modules = quantized_modules(session)
+    return {method: module.meta[_SUMMARY] for method, module in modules.items() if _SUMMARY in module.meta}

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from executorch.exir.lowered_backend_module import LoweredBackendModule
-from executorch.export import ExportSession, StageType
+from executorch.export import ExportSession
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
-from arm_recipes.upstream.session import exported_programs
+from arm_recipes.upstream.session import exported_programs, quantized_modules
 
 from .records import Change
 from .snapshot import snapshots
@@ -45,13 +45,12 @@ def changes(session: ExportSession) -> dict[str, tuple[Change, ...]]:
     Raises:
         ModelError: the session has no lowered program of such a recipe.
     """
-    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
-    captured = artifact.data if artifact is not None else {}
+    captured = quantized_modules(session)
     exported = exported_programs(session)
     noted: dict[str, tuple[Change, ...]] = {}
     for method, lowered in snapshots(session).items():
         told: list[Change] = []
-        if isinstance(captured.get(method), GraphModule):
+        if method in captured:
             told += _of_module(captured[method])
         if method in exported:
             told += _of_module(exported[method].graph_module)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from executorch.export import ExportSession, StageType
+from executorch.export import ExportSession
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from arm_recipes.errors import LoweringError, QuantizationWarning
 from arm_recipes.upstream.graphs import is_operator, kernel_name, operator_name, quantizes, where
 from arm_recipes.upstream.private import tree_leaves
+from arm_recipes.upstream.session import quantized_modules
 
 from .integer_io import QuantizedTensor
 from .masks import FLOORS
@@ -98,13 +99,8 @@ def quantization_checks(session: ExportSession) -> dict[str, QuantizationCheck]:
 
     Works for any session of a recipe of arm_recipes, also one from executorch's own `export`.
     """
-    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
-    modules = artifact.data if artifact is not None else {}
-    return {
-        method: module.meta[_CHECK]
-        for method, module in modules.items()
-        if isinstance(module, GraphModule) and _CHECK in module.meta
-    }
+    modules = quantized_modules(session)
+    return {method: module.meta[_CHECK] for method, module in modules.items() if _CHECK in module.meta}
 
 
 @dataclass

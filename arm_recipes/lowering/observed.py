@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from executorch.export import ExportSession, StageType
+from executorch.export import ExportSession
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torchao.quantization.pt2e import DerivedObserverOrFakeQuantize, ObserverBase
 
 from arm_recipes.upstream.private import tree_leaves
+from arm_recipes.upstream.session import quantized_modules
 
 Inputs = tuple[Any, ...]
 
@@ -58,9 +59,8 @@ def hand_on_samples(converted: GraphModule, samples: list[Inputs]) -> None:
 
 def calibration_samples(session: ExportSession, method: str) -> tuple[Inputs, ...]:
     """The first samples that a method was calibrated on; none where nothing was quantized."""
-    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
-    module = artifact.data[method] if artifact is not None else None
-    samples: tuple[Inputs, ...] = module.meta.get(_HANDED_ON, ()) if isinstance(module, GraphModule) else ()
+    module = quantized_modules(session).get(method)
+    samples: tuple[Inputs, ...] = module.meta.get(_HANDED_ON, ()) if module is not None else ()
     return samples
 
 

@@ -86,6 +86,13 @@ def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:
     return {method: model for method, model in given_models(session).items() if isinstance(model, ExportedProgram)}
 
 
+def quantized_modules(session: ExportSession) -> dict[str, GraphModule]:
+    """The module of each method that the session quantized; none of float recipes, or of programs given as they are."""
+    artifact = session.get_stage_artifacts().get(StageType.QUANTIZE)
+    modules = artifact.data if artifact is not None else {}
+    return {method: module for method, module in modules.items() if isinstance(module, GraphModule)}
+
+
 def given_models(session: ExportSession) -> Mapping[str, Any]:
     """The model of each method as the session was given it: a module or an ExportedProgram."""
     # Upstream: ExportSession._model, where the stage that exports is left out. Holds for executorch 1.5.1;
