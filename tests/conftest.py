@@ -4,6 +4,7 @@ fails what would be skipped for want of a thing in the environment variable ARM_
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import runpy
@@ -40,11 +41,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()  # torch and executorch, which the tests' modules have imported, stay
+    if "torch" in sys.modules:
+        # Also for sessions of executorch's own; tests/upstream/test_savings.py shows that nothing comes out different.
+        from arm_recipes.upstream import savings
+
+        _saving.enter_context(savings.once())
+
+
+_saving = contextlib.ExitStack()
+
+
+def pytest_unconfigure() -> None:
+    _saving.close()
 
 
 # Coverage doubles the time of an export, nearly all of which is in executorch. Of a test's cases that export, it is
-# measured in the first, as the others run the same code, but on the command line, where each is another line; tests of
-# which all is run elsewhere are marked no_cover by hand. That costs 0.1 % of what is covered (measured by contexts).
+# measured in the first, as the others run the same code, but on the command line, where each is another line: that
+# costs 0.1 % of what is covered (by contexts). Tests of which all is run elsewhere are marked no_cover by hand.
 _OF_CASES_THAT_DIFFER = "tests/cli/"
 _COVERED_ELSEWHERE = (
     "tests/lowering/test_cortex_m.py",

@@ -29,7 +29,7 @@ from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
-from arm_recipes.upstream import failures, lowered_graphs, partitioner
+from arm_recipes.upstream import failures, lowered_graphs, partitioner, savings
 from arm_recipes.upstream.session import keep, vela_summaries
 
 from .arguments import (
@@ -129,7 +129,7 @@ def export(
             start_early(kept.recipe)
         if _takes_snapshot(export_recipe):
             stack.enter_context(lowered_graphs.keeping())
-        with vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
+        with savings.once(), vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
             try:
                 session.export()
             except Exception as error:

@@ -82,7 +82,6 @@ class Simulator(Protocol):
     Attributes:
         name: of the simulator.
         proves: what an agreement of its outputs proves, and what not.
-        delegates: the subgraphs it runs.
         notes: what a reader of the report has to know besides.
         inside: what `trace` shows: ``program``, the very run of `run`; ``graph``, the graph that what runs was made of;
             empty for nothing.
@@ -90,9 +89,17 @@ class Simulator(Protocol):
 
     name: str
     proves: str
-    delegates: tuple[SimulatedDelegate, ...]
     notes: tuple[str, ...]
     inside: str
+
+    @property
+    def delegates(self) -> tuple[SimulatedDelegate, ...]:
+        """The subgraphs it runs. Asking may take the time of their compiler.
+
+        Raises:
+            SimulationError: one can't be compiled again.
+        """
+        ...
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The program's outputs for the inputs of one sample.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,21 @@ class TosaReference:
         self._program = program_of(snapshot.graph, snapshot.signature, snapshot.tensors, list(self._modules))
         self._compiled = {name: _recompiled(module) for name, module in self._modules.items()}
         try:
-            self.delegates = tuple(
-                SimulatedDelegate(name, module.backend_id, len(module.processed_bytes), self._compiled[name].reproduced)
-                for name, module in self._modules.items()
-            )
             self._graphs = {name: compiled.graph for name, compiled in self._compiled.items()}
         except LoweringError as error:
             raise SimulationError(str(error)) from error
         self._nodes = {node.name: node for node in snapshot.graph.nodes}
         self._traced: dict[str, tuple[bytes, list[str], list[Produced]]] = {}
+
+    @cached_property
+    def delegates(self) -> tuple[SimulatedDelegate, ...]:
+        try:
+            return tuple(
+                SimulatedDelegate(name, module.backend_id, len(module.processed_bytes), self._compiled[name].reproduced)
+                for name, module in self._modules.items()
+            )
+        except LoweringError as error:
+            raise SimulationError(str(error)) from error
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         return run(self._program, inputs, self._delegate)

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary, ref
 
 from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
 from executorch.exir.backend.backend_api import to_backend
-from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from torch.export import ExportedProgram
 
@@ -27,7 +26,7 @@ from arm_recipes.tools.vela.payload import tables as vela_tables
 
 from . import tosa_graphs
 from .compile_specs import parse_compile_spec, vela_flags
-from .lowered_graphs import WITHOUT_SPACES, LoweredGraph, look, take, with_new_folder
+from .lowered_graphs import WITHOUT_SPACES, LoweredGraph, files_in, look, take, with_new_folder
 
 ARM_BACKENDS = ("TOSABackend", "EthosUBackend", "VgfBackend")
 
@@ -151,7 +150,7 @@ class Recompiled:
 
     def _compile_in(self, folder: str) -> bytes:
         """Run the delegate's backend, which leaves its files in `folder`."""
-        specs = [*self.module.compile_specs, CompileSpec("debug_artifact_path", folder.encode())]
+        specs = [*self.module.compile_specs, files_in(folder)]
         try:
             with printed_to_log(logging.DEBUG):
                 program = copy.deepcopy(self.module.original_module)

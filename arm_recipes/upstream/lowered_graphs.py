@@ -137,7 +137,12 @@ def _with_folder(spec: DelegationSpec, folder: Path) -> DelegationSpec:
 
 
 def _new_folder(folder: Path) -> CompileSpec:
-    return CompileSpec(_FOLDER_KEY, tempfile.mkdtemp(dir=folder).encode())
+    return files_in(tempfile.mkdtemp(dir=folder))
+
+
+def files_in(folder: str) -> CompileSpec:
+    """A compile spec that has a delegate's backend leave its files in a folder."""
+    return CompileSpec(_FOLDER_KEY, folder.encode())
 
 
 def with_new_folder(specs: Sequence[CompileSpec]) -> list[CompileSpec]:

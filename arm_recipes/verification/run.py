@@ -13,6 +13,7 @@ from executorch.export import ExportRecipe, ExportSession
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from arm_recipes.checking.run import reference_of
 from arm_recipes.errors import ArmRecipeError, ModelError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.checks import quantized
@@ -266,8 +267,8 @@ def _verify_session(
     stages = Stages(session, method, program, settings.float_model)
     samples = settings.samples(data, stages.specs)
     simulator = make_simulator(settings.simulator, session, program, timeout=settings.timeout)
-    tracer = LayerTracer(stages.reference(), stages.twin()) if settings.per_layer else None
-    layers = Layers(program, stages, simulator, tracer)
+    tracer = LayerTracer(reference_of(session, method), stages.twin()) if settings.per_layer else None
+    layers = Layers(session, method, program, simulator, tracer)
     totals = Totals(stages.names, stages.scales(), settings.metric)
     with shown(sys.stderr.isatty() if settings.progress is None else settings.progress) as bars, stages.in_eval_mode():
         for inputs, label in bars.samples(samples, _length(samples), "verify"):
@@ -276,7 +277,7 @@ def _verify_session(
             layers.add(inputs)
     comparisons = totals.comparisons()
     accuracy = totals.accuracy()
-    outcome = layers.result(method)
+    outcome = layers.result()
     nearness = {} if outcome.checked and simulator.inside == "program" else totals.nearness()
     gates = (
         *gates_of_layers(simulator.delegates, outcome, nearness),

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from executorch.export import ExportSession, StageType
+from executorch.export import ExportSession
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError
+from arm_recipes.errors import ArmRecipeError, CalibrationError, SimulationError
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.samples import specs_of
 from arm_recipes.session.arguments import Model, in_eval_mode
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.upstream.private import tree_leaves
-from arm_recipes.upstream.session import from_context, given_models
+from arm_recipes.upstream.session import from_context, given_models, quantized_modules
 
 from .layer_errors import captured
 from .metrics import Outputs
@@ -37,17 +37,12 @@ class Stages:
     """
 
     def __init__(self, session: ExportSession, method: str, program: Snapshot, float_model: Model | None) -> None:
-        self._session = session
-        self._method = method
-        self._program = program
-        artifacts = session.get_stage_artifacts()
         given = given_models(session)[method]
         quantizes = program.recipe.precision.quantized
-        quantized = artifacts[StageType.QUANTIZE].data[method] if StageType.QUANTIZE in artifacts else None
-        self._given = given
+        quantized = quantized_modules(session).get(method)
         self._float: Any = float_model
         self._quantized: Any = None
-        if quantizes and isinstance(quantized, GraphModule) and quantized is not given:
+        if quantizes and quantized is not None and quantized is not given:
             self._quantized = quantized
             self._float = given if float_model is None else float_model
         elif quantizes:
@@ -120,21 +115,6 @@ class Stages:
         """The float model with the layers of `reference`; None where there is none."""
         with self.in_eval_mode():
             return captured(self._float, self._example) if self._float is not None else None
-
-    def reference(self) -> GraphModule:
-        """What the lowered program's layers are compared with.
-
-        Raises:
-            ModelError: the session has no such graph.
-        """
-        if isinstance(self._quantized, GraphModule):
-            return self._quantized
-        artifact = self._session.get_stage_artifacts().get(StageType.TORCH_EXPORT)
-        exported = artifact.data[self._method] if artifact is not None else self._given
-        if not isinstance(exported, ExportedProgram):
-            raise ModelError("The session keeps no exported program to compare layers with. Leave out per_layer.")
-        module: GraphModule = exported.module(check_guards=False)
-        return module
 
 
 def _output_scale(node: Any) -> QuantizedTensor | None:
