@@ -96,16 +96,31 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Groups(config, log)
 
 
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """For no_cover pytest-cov pauses its measurement; below that each of its workers has another, which would go on."""
+# Tests that start a Python of their own, in which measuring would take as long as what is tested.
+_START_PROCESSES = (
+    "tests/test_",
+    "tests/recipes/test_options.py",
+    "tests/reporting/test_report.py",
+    "tests/samples/test_calibration.py",
+    "tests/sweeping/test_dask.py",
+    "tests/tools/test_upstream_vela.py",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """For no_cover pytest-cov pauses its measurement in the test alone, and not in what its fixtures export; and below
+    it each of its workers has another, which would go on."""
     paused = []
     if item.get_closest_marker("no_cover") is not None and "coverage" in sys.modules:
         while measurement := sys.modules["coverage"].Coverage.current():
             measurement.stop()
             paused.append(measurement)
     try:
-        return (yield)
+        with pytest.MonkeyPatch.context() as patch:
+            if item.nodeid.startswith(_START_PROCESSES):
+                patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+            return (yield)
     finally:
         for measurement in reversed(paused):
             measurement.start()

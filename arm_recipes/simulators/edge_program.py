@@ -124,9 +124,10 @@ def to_message(program: Program) -> tuple[dict[str, Any], Arrays]:
 
 
 def from_message(content: dict[str, Any], arrays: Arrays) -> Program:
+    """The program that `to_message` made `content` and `arrays` of."""
     return Program(
-        [Input(**one) for one in content["inputs"]],
-        [Step(**one) for one in content["steps"]],
+        [Input(**fields) for fields in content["inputs"]],
+        [Step(**fields) for fields in content["steps"]],
         content["outputs"],
         unpacked(content["orders"], arrays),
     )
@@ -139,18 +140,19 @@ def packed(tensors: dict[str, Tensor]) -> tuple[dict[str, list[int]], Arrays]:
 
 
 def unpacked(orders: dict[str, list[int]], arrays: Arrays) -> dict[str, Tensor]:
+    """The tensors that `packed` made `orders` and `arrays` of."""
     return {name: logical(arrays[name], order) for name, order in orders.items()}
 
 
 def physical(tensor: Tensor, order: Sequence[int]) -> np.ndarray[Any, Any]:
     """The tensor's numbers in memory order `order`."""
-    return tensor.detach().permute(*order).contiguous().numpy()
+    return tensor.detach().permute(list(order)).contiguous().numpy()
 
 
 def logical(array: np.ndarray[Any, Any], order: Sequence[int]) -> Tensor:
     """The reverse: a tensor that lies in memory in `order`."""
     back = sorted(range(len(order)), key=lambda dimension: order[dimension])
-    return torch.from_numpy(array).permute(*back)
+    return torch.from_numpy(array).permute(back)
 
 
 def _without_tensors(program: Program) -> Program:
@@ -168,7 +170,8 @@ def _input(node: torch.fx.Node) -> Input:
 
 
 def _in_order(value: Tensor, spec: Input) -> Tensor:
-    return value.permute(*spec.order).contiguous().permute(*sorted(range(value.dim()), key=lambda at: spec.order[at]))
+    back = sorted(range(value.dim()), key=lambda dimension: spec.order[dimension])
+    return value.permute(spec.order).contiguous().permute(back)
 
 
 def _operator_name(target: Any) -> str:
@@ -184,15 +187,15 @@ def _operator(name: str) -> Callable[..., Any]:
     if name == "alloc":
         return _alloc
     namespace, packet, overload = name.split(".")
-    found: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
-    return found
+    operator_overload: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
+    return operator_overload
 
 
 def _alloc(spec: Any) -> Any:
     """Scratch memory, of (shape, dtype) or of several such."""
     if isinstance(spec[1], torch.dtype):
         return torch.empty(spec[0], dtype=spec[1])
-    return [_alloc(one) for one in spec]
+    return [_alloc(tensor) for tensor in spec]
 
 
 def _plain(argument: Any, delegates: Sequence[str]) -> Any:
@@ -201,9 +204,9 @@ def _plain(argument: Any, delegates: Sequence[str]) -> Any:
             return {"delegate": argument.target}
         return {"value": argument.name}
     if isinstance(argument, (list, tuple)):
-        return [_plain(one, delegates) for one in argument]
+        return [_plain(element, delegates) for element in argument]
     if isinstance(argument, dict):
-        return {name: _plain(one, delegates) for name, one in argument.items()}
+        return {name: _plain(value, delegates) for name, value in argument.items()}
     if isinstance(argument, _TORCH):
         return {"torch": str(argument).removeprefix("torch.")}
     if isinstance(argument, torch.device):
@@ -215,7 +218,7 @@ def _plain(argument: Any, delegates: Sequence[str]) -> Any:
 
 def _actual(argument: Any, values: dict[str, Any]) -> Any:
     if isinstance(argument, list):
-        return [_actual(one, values) for one in argument]
+        return [_actual(element, values) for element in argument]
     if not isinstance(argument, dict):
         return argument
     ((kind, name),) = argument.items()

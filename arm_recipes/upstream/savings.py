@@ -1,9 +1,10 @@
-"""What torch does again and again while a model is lowered, done once.
+"""What torch and torchao do again and again while a model is lowered, done once.
 
 - Every pass notes for each node which one it was made from, with a deep copy of all that this one came from. Nothing
   changes such a note once it is made, so one is enough: a sixth of an export's time.
 - Each of some ten steps looks through all of torch's operators for those that decompose, once for each namespace.
   What it comes to changes only when an operator is registered: 0.1 s each time.
+- torchao's observers look for the best range step by step (`histogram_search`): 30 to 300 ms each.
 
 docs/benchmarks/savings.py prints what each is worth.
 """
@@ -18,6 +19,9 @@ from typing import Any
 import torch
 from torch.export import decomp_utils, exported_program
 from torch.fx.traceback import NodeSource
+from torchao.quantization.pt2e.observer import HistogramObserver
+
+from .histogram_search import search
 
 _lock = threading.Lock()
 _within = 0
@@ -29,14 +33,14 @@ def once() -> Iterator[None]:
     global _within
     with _lock:
         _within += 1
-        for replacement in _REPLACEMENTS if _within == 1 else ():
+        for replacement in REPLACEMENTS if _within == 1 else ():
             replacement.put()
     try:
         yield
     finally:
         with _lock:
             _within -= 1
-            for replacement in _REPLACEMENTS if not _within else ():
+            for replacement in REPLACEMENTS if not _within else ():
                 replacement.take_away()
 
 
@@ -83,9 +87,14 @@ def _collect_once() -> set[Any]:
     return _collected[1]
 
 
-_REPLACEMENTS = (
+# Upstream: HistogramObserver._non_linear_param_search. Holds for torchao 0.18;
+# tests/upstream/test_histogram_search.py::test_upstream_goes_step_by_step fails when it can go.
+stepwise_search: Callable[[Any], tuple[torch.Tensor, torch.Tensor]] = HistogramObserver._non_linear_param_search
+
+REPLACEMENTS: tuple[_Replacement, ...] = (
     # Upstream: NodeSource has no __deepcopy__. Holds for torch 2.13;
     # tests/upstream/test_savings.py::test_upstream_copies_provenance fails when it can go.
     _Replacement([NodeSource], "__deepcopy__", None, _itself),
     _Replacement([exported_program, decomp_utils], "_collect_all_valid_cia_ops", _collect, _collect_once),
+    _Replacement([HistogramObserver], "_non_linear_param_search", stepwise_search, search),
 )

@@ -52,15 +52,14 @@ def scaled_up() -> Example:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "layout"),
+    ("model", "recipe", "layout"),
     [
-        ("TOSA_INT8", None),
-        ("TOSA_INT8", "channels_last"),
-        ("TOSA_A16W8", None),
-        ("TOSA_FP", None),
+        *((model, "TOSA_INT8", None) for model in (stacked, compared, pooled, normalised, scaled_up)),
+        *((model, "TOSA_INT8", "channels_last") for model in (pooled, scaled_up)),
+        *((model, "TOSA_A16W8", None) for model in (compared, pooled, scaled_up)),
+        *((model, "TOSA_FP", None) for model in (stacked, normalised)),
     ],
 )
-@pytest.mark.parametrize("model", [stacked, compared, pooled, normalised, scaled_up])
 def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, layout: str | None) -> None:
     options = {} if layout is None else {"io_layout": layout}
     (outcome,) = check(exported(recipe, model, samples=2, **options)).methods

@@ -75,8 +75,8 @@ _CORTEX_M_PARTS: tuple[Part, ...] = (
 )
 
 
-def met() -> Example:
-    return seeded(lambda: _Met(*_PARTS, linear=True), (1, 3, 8, 8))
+def met_few() -> Example:
+    return seeded(lambda: _Met(*_PARTS[:2], _PARTS[-1], linear=True), (1, 3, 8, 8))
 
 
 def met_tosa() -> Example:
@@ -107,7 +107,8 @@ _DELEGATED = ["TOSA_INT8", "ETHOSU_U55_INT8", "ETHOSU_U85_INT8", "VGF_INT8"]
 
 @pytest.mark.parametrize("recipe", [catalog.BY_NAME[name] for name in _DELEGATED], ids=lambda recipe: recipe.name)
 def test_none_is_lost_in_a_delegate(recipe: catalog.Recipe) -> None:
-    model = met_tosa if recipe.family is catalog.Family.TOSA else met
+    # The others' graphs are the same.
+    model = met_tosa if recipe.family is catalog.Family.TOSA else met_few
     session = exported(recipe, model, samples=8)
     steps = _most_steps(session, model())
     assert max(steps) <= 1, steps
@@ -117,6 +118,7 @@ def test_none_is_lost_in_a_delegate(recipe: catalog.Recipe) -> None:
     assert [change.id for change in changes(session)["forward"]] == ["relu-range"] * len(steps)
 
 
+@pytest.mark.no_cover
 def test_none_is_lost_on_cortex_m() -> None:
     session = exported("CORTEX_M55_INT8", met_cortex_m, samples=8)
     steps = _most_steps(session, met_cortex_m())
@@ -125,6 +127,7 @@ def test_none_is_lost_on_cortex_m() -> None:
     assert not any("clamp" in str(node.target) for node in snapshots(session)["forward"].graph.nodes)
 
 
+@pytest.mark.no_cover
 def test_upstream_loses_them() -> None:
     """Where this fails, executorch has mended it, and the cure can go."""
     for recipe in ("TOSA_INT8", "CORTEX_M55_INT8"):
@@ -133,6 +136,7 @@ def test_upstream_loses_them() -> None:
         assert changes(session) == {}
 
 
+@pytest.mark.no_cover
 def test_what_is_right_stays_as_it_is() -> None:
     for recipe in ("TOSA_INT8", "TOSA_A16W8", "CORTEX_M55_INT8"):
         assert changes(exported(recipe, conv_net)) == {}

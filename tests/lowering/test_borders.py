@@ -56,7 +56,8 @@ def _vela_tables(session: ExportSession) -> list[Tables]:
 @pytest.mark.parametrize(
     ("recipe", "name"),
     [
-        *((recipe, name) for recipe in (U55, U85) for name in networks.COMMON),
+        *((U55, name) for name in list(networks.COMMON)[:3]),
+        *((U85, name) for name in networks.COMMON),
         *((U85, name) for name in networks.OTHERS),
     ],
 )
@@ -109,6 +110,7 @@ def test_right_programs_stay_as_they_are(recipe: str, model: Callable[[], Exampl
         assert session.get_pte_buffer() == exported(recipe, model, cures=False).get_pte_buffer()
 
 
+@pytest.mark.no_cover
 def test_vgf_and_tosa_lose_no_output() -> None:
     for recipe in ("VGF_INT8", "VGF_FP", "TOSA_INT8"):
         session = exported(recipe, networks.map_and_head)
@@ -167,6 +169,7 @@ def test_without_cures_it_is_refused() -> None:
             _session(U55, model(), cures=False)
 
 
+@pytest.mark.no_cover
 def test_several_methods_and_integer_borders() -> None:
     first, second = networks.map_and_head(), networks.permuted()
     session = export(
@@ -181,6 +184,7 @@ def test_several_methods_and_integer_borders() -> None:
     assert [sorted(told) for told in (changes(session), snapshots(session))] == [["one", "two"]] * 2
 
 
+@pytest.mark.no_cover
 def test_channels_last_loses_nothing() -> None:
     session = exported(U85, networks.map_and_head, io_layout="channels_last")
     assert (snapshots(session)["forward"].borders, _cures(session)) == (BorderCheck(1, 1, 2), [])

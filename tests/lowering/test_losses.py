@@ -143,6 +143,7 @@ def test_what_is_healthy_is_left_alone(recipe: str, model: Model) -> None:
     assert check.samples == 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_a_deep_network_is_left_alone() -> None:
     """Whose weights are random, so that each of its many layers loses a little."""
@@ -164,6 +165,7 @@ def test_the_report_has_it() -> None:
     assert type(made).from_json(made.to_json()) == made
 
 
+@pytest.mark.no_cover
 def test_the_figure_is_that_of_verify() -> None:
     example = models.conv_net()
     session = export(example.model, ArmRecipeType.TOSA_INT8, example.inputs)

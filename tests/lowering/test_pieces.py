@@ -89,10 +89,12 @@ def test_it_is_still_delegated_whole(recipe: str) -> None:
     assert report(exported(recipe, logarithm, samples=3), layers=False).delegation == 100
 
 
+@pytest.mark.no_cover
 def test_a_norm_is_near() -> None:
     assert _program("TOSA_A16W8", norm) > 55
 
 
+@pytest.mark.no_cover
 def test_usual_functions_keep_their_table() -> None:
     cured = exported("TOSA_A16W8", usual, samples=3)
     assert not changes(cured)

@@ -156,6 +156,7 @@ def test_what_is_missing_is_said_before_the_export(
     assert "shows nothing of a program's inside, and so no layers." in capsys.readouterr().err
 
 
+@pytest.mark.no_cover
 def test_what_the_library_refuses(place: _Place, sessions: dict[str, ExportSession]) -> None:
     with pytest.raises(ToolError, match="FVP_Corstone_SSE-300_Ethos-U55 is not on PATH"):
         verify(sessions["ETHOSU_U55_INT8"], _DATA, simulator="fvp")

@@ -86,6 +86,7 @@ def _methods() -> tuple[dict[str, nn.Module], dict[str, Any]]:
     return methods, {"zeta": first.inputs, "alpha": second.inputs, "beta": first.inputs}
 
 
+@pytest.mark.no_cover
 def test_several_methods_and_the_sessions_own_lowering_options() -> None:
     methods, inputs = _methods()
     lowering: dict[str, Any] = {"per_channel": False, "constant_methods": {"version": 3}}
@@ -94,6 +95,7 @@ def test_several_methods_and_the_sessions_own_lowering_options() -> None:
     assert retarget(session, macs=256).get_pte_buffer() == fresh.get_pte_buffer()
 
 
+@pytest.mark.no_cover
 def test_integer_inputs_and_outputs() -> None:
     model, inputs = linear()
     session = export(model, U85, inputs, io_dtype="int8")
@@ -101,6 +103,7 @@ def test_integer_inputs_and_outputs() -> None:
     assert retarget(session, macs=2048).get_pte_buffer() == fresh.get_pte_buffer()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("make", [_two_subgraphs, models.conv_net])
 def test_u55_and_u65_lower_alike(make: Any) -> None:
     sessions = {recipe: exported(recipe, make) for recipe in (U55, U65)}

@@ -69,6 +69,7 @@ def everything() -> SweepResult:
         return sweep(model, [U55, U65, U85], inputs, calibration=iter([inputs, inputs]), optimise="Size")
 
 
+@pytest.mark.no_cover
 def test_every_legal_combination(everything: SweepResult) -> None:
     counts = {recipe.name: 0 for recipe in (U55, U65, U85)}
     for point in everything.points:
@@ -85,10 +86,12 @@ def test_every_legal_combination(everything: SweepResult) -> None:
     assert all("must be Sram or Dram" in each.reason for each in everything.skipped)
 
 
+@pytest.mark.no_cover
 def test_one_lowering_serves_u55_and_u65(everything: SweepResult) -> None:
     assert len(everything.graphs) == 2
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("recipe", "index"), [(U55, 0), (U55, -1), (U65, 15), (U85, 50)])
 def test_rows_are_those_of_a_fresh_export(everything: SweepResult, recipe: ArmRecipeType, index: int) -> None:
     point = [point for point in everything.points if point.recipe == recipe.name][index]

@@ -119,6 +119,7 @@ def test_a_weight_changed_before_vela_is_caught(name: str, layer: str, fused: tu
     assert (report.first_divergence.layer, report.first_divergence.fused) == (layer, fused)
 
 
+@pytest.mark.no_cover
 def test_a_payload_that_is_not_the_graphs_is_caught() -> None:
     session = _exported("VGF_INT8", models.conv_net())
     (delegate,) = _program(session).modules.values()
@@ -229,6 +230,7 @@ def test_the_table_fits_its_width() -> None:
     assert "float / simulated" in text and "aten.conv2d of conv" in text
 
 
+@pytest.mark.no_cover
 def test_the_worst_layer_is_one_that_was_made_worse() -> None:
     """A layer that 8 bits don't suit: one channel is a thousand times as large as the others."""
     torch.manual_seed(0)
@@ -309,6 +311,7 @@ def test_a_metric_of_the_callers() -> None:
 # --- Any session -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 def test_a_model_and_a_recipe() -> None:
     example = models.conv_net()
     report = verify(example.model, ArmRecipeType.TOSA_INT8, _DATA, per_channel=False, min_sqnr=25)
@@ -317,6 +320,7 @@ def test_a_model_and_a_recipe() -> None:
     assert report.failed_gates == () and report.stages == ("float", "simulated")
 
 
+@pytest.mark.no_cover
 def test_a_pt2_file_and_a_recipe(tmp_path: Path) -> None:
     example = models.conv_net()
     torch.export.save(torch.export.export(example.model, example.inputs, strict=True), tmp_path / "net.pt2")
@@ -326,6 +330,7 @@ def test_a_pt2_file_and_a_recipe(tmp_path: Path) -> None:
         verify(str(tmp_path / "no.pt2"), ArmRecipeType.TOSA_INT8, _DATA)
 
 
+@pytest.mark.no_cover
 def test_what_can_be_gone_through_once_serves_for_calibration_and_verification() -> None:
     example = models.conv_net()
     once = verify(example.model, ArmRecipeType.TOSA_INT8, iter(_DATA), example_inputs=example.inputs)
@@ -358,6 +363,7 @@ class _Untraceable(nn.Module):
         return x + 1 if x.sum() > 0 else x
 
 
+@pytest.mark.no_cover
 def test_programs_of_the_front_door() -> None:
     example = models.conv_net()
     program = torch.export.export(example.model, example.inputs, strict=True)
@@ -365,6 +371,7 @@ def test_programs_of_the_front_door() -> None:
     assert report.failed_gates == () and report.stages == ("float", "quantized", "simulated")
 
 
+@pytest.mark.no_cover
 def test_a_program_that_was_quantized_before() -> None:
     program = _conv().get_exported_program()
     session = upstream_export(program, export_recipe=ExportRecipe.get_recipe(ArmRecipeType.TOSA_INT8))
@@ -377,6 +384,7 @@ def test_a_program_that_was_quantized_before() -> None:
     assert "Give float_model=" in note
 
 
+@pytest.mark.no_cover
 def test_the_model_stays_as_it_is() -> None:
     example = models.conv_net()
     session = _exported("TOSA_INT8", example)
@@ -388,6 +396,7 @@ def test_the_model_stays_as_it_is() -> None:
     assert all(torch.equal(value, before[name]) for name, value in example.model.state_dict().items())
 
 
+@pytest.mark.no_cover
 def test_the_kept_program_goes_with_its_session() -> None:
     import gc
     import weakref

@@ -23,7 +23,7 @@ def write(stream: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.n
     """Send one message. Arrays keep dtype and shape."""
     payload = io.BytesIO()
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    np.savez(payload, **{_HEADER: text}, **{f"array.{name}": one for name, one in arrays.items()})
+    np.savez(payload, **{_HEADER: text}, **{f"array.{name}": array for name, array in arrays.items()})
     stream.write(_LENGTH.pack(payload.tell()))
     stream.write(payload.getbuffer())
     stream.flush()
@@ -36,9 +36,9 @@ def read(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
         EOFError: the other side is gone.
     """
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    with np.load(io.BytesIO(_exactly(stream, length)), allow_pickle=False) as found:
-        header: dict[str, Any] = json.loads(found[_HEADER].tobytes())
-        return header, {name.removeprefix("array."): found[name] for name in found.files if name != _HEADER}
+    with np.load(io.BytesIO(_exactly(stream, length)), allow_pickle=False) as payload:
+        header: dict[str, Any] = json.loads(payload[_HEADER].tobytes())
+        return header, {name.removeprefix("array."): payload[name] for name in payload.files if name != _HEADER}
 
 
 def serve(handle: Handler) -> None:

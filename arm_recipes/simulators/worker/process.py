@@ -132,10 +132,10 @@ def running(module: str, name: str) -> Process:
 
 def start(module: str, name: str) -> Process:
     """The same, which may be starting still: that takes seconds, in which there is other work to do."""
-    found = _RUNNING.get(module)
-    if found is None or not found.alive:
-        if found is not None:
-            found.close()
+    known = _RUNNING.get(module)
+    if known is None or not known.alive:
+        if known is not None:
+            known.close()
         else:
             atexit.register(stop, module)
         _RUNNING[module] = Process(module, name)
@@ -146,6 +146,6 @@ def start(module: str, name: str) -> Process:
 
 def stop(module: str) -> None:
     """End the process of a worker module, if there is one."""
-    found = _RUNNING.pop(module, None)
-    if found is not None:
-        found.close()
+    process = _RUNNING.pop(module, None)
+    if process is not None:
+        process.close()
