@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .reporting.result import ExportReport
     from .samples import load_calibration
     from .session.export import export, vela_estimates
+    from .simulators.simulate import simulate
     from .sweeping.result import SweepResult
     from .sweeping.retarget import retarget
     from .sweeping.run import sweep
@@ -71,6 +72,7 @@ __all__ = [
     "register",
     "report",
     "retarget",
+    "simulate",
     "sweep",
     "vela_estimates",
     "verify",
@@ -101,6 +103,7 @@ _MODULES = {
     "register": "provider",
     "report": "reporting.build",
     "retarget": "sweeping.retarget",
+    "simulate": "simulators.simulate",
     "sweep": "sweeping.run",
     "SweepResult": "sweeping.result",
     "vela_estimates": "session.export",

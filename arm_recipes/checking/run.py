@@ -17,11 +17,20 @@ from arm_recipes.errors import ArmRecipeError, ModelError
 from arm_recipes.lowering.integer_io import QuantizedTensor
 from arm_recipes.lowering.observed import calibration_samples
 from arm_recipes.lowering.snapshot import Snapshot, snapshots
-from arm_recipes.samples import load_calibration, specs_of
+from arm_recipes.samples import load_calibration
+from arm_recipes.samples.models import specs_for
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.simulators.registry import REFERENCE, make_simulator
 from arm_recipes.upstream.graphs import quantizes
-from arm_recipes.upstream.session import exported_programs, from_context, keep_outcome, kept_outcome, quantized_modules
+from arm_recipes.upstream.private import tree_leaves
+from arm_recipes.upstream.session import (
+    exported_programs,
+    from_context,
+    given_models,
+    keep_outcome,
+    kept_outcome,
+    quantized_modules,
+)
 
 from .graph import Reference
 from .result import CheckResult, MethodCheck
@@ -67,7 +76,7 @@ def check(
     methods = []
     for method, program in sorted(programs.items()):
         own = data[method] if isinstance(data, Mapping) and data.keys() == programs.keys() else data
-        given = itertools.islice(_samples(session, method, program, own), samples)
+        given = itertools.islice(_samples(session, method, own), samples)
         methods.append(_checked(session, method, program, list(given), time_limit))
     recipe = next(iter(programs.values())).recipe
     outcome = CheckResult(recipe=recipe.name, target=recipe.target.name, methods=tuple(methods))
@@ -207,7 +216,7 @@ def _checked(
     return check_method(program, reference, simulator, samples, method=method, time_limit=time_limit)
 
 
-def _samples(session: ExportSession, method: str, program: Snapshot, data: object) -> Iterable[Any]:
+def _samples(session: ExportSession, method: str, data: object) -> Iterable[Any]:
     if data is None and (calibrated := calibration_samples(session, method)):
         return calibrated
     examples = (from_context(session, "example_inputs") or {}).get(method) or ()
@@ -215,10 +224,8 @@ def _samples(session: ExportSession, method: str, program: Snapshot, data: objec
         inputs = exported_programs(session)[method].example_inputs
         examples = [inputs[0]] if inputs else ()
     if data is None or not examples:
-        return examples
-    names = [str(name) for name in program.signature.user_inputs]
-    example = tuple(examples[0])
-    return load_calibration(data).bind(specs_of(example, names if len(names) == len(example) else None))
+        return [tuple(tree_leaves(example)) for example in examples]
+    return load_calibration(data).bind(specs_for(given_models(session)[method], tuple(examples[0])))
 
 
 def _lowered(program: Snapshot, reference: Reference, sample: Sequence[Tensor]) -> list[Tensor]:

@@ -42,6 +42,7 @@ class VerifyOptions(CompileOptions):
         recipe: to compile for.
         data: file or folder of data to verify on; the example inputs where not given.
         labels: file of class indices of the data, or ``folders``.
+        output: that the labels are classes of, by index or name; None where there is but one.
         simulator: to run on, a name of `simulators.registry`.
         per_layer: whether to trace the error layer by layer.
         min_sqnr: gate: least SQNR of each output against float, in dB.
@@ -52,6 +53,7 @@ class VerifyOptions(CompileOptions):
     recipe: Recipe
     data: str | None
     labels: str | None
+    output: str | None
     simulator: str
     per_layer: bool
     min_sqnr: float | None
@@ -77,6 +79,11 @@ class VerifyOptions(CompileOptions):
     metavar="FILE",
     help="Class indices of the data, one per sample in the order of the files' names: a .npy or .pt file and the like, "
     "or a .txt or .csv file with one on each line. Or the word folders, for data in one folder per class.",
+)
+@click.option(
+    "--output",
+    metavar="OUTPUT",
+    help="The output that the labels are classes of, by its index or name, where the model has several.",
 )
 @input_options
 @click.option("--simulator", type=click.Choice(NAMES), default="auto", show_default=True, help="To run on.")
@@ -128,6 +135,8 @@ def _checked_arguments(command: VerifyOptions) -> dict[str, Any]:
     labels = command.labels
     if labels is not None and command.data is None:
         raise click.UsageError("--labels: only of use with --data. Give data, or leave it out.")
+    if command.output is not None and labels is None:
+        raise click.UsageError("--output: only of use with --labels. Give the class of each sample, or leave it out.")
     if labels is not None and labels != _FOLDERS and not Path(labels).expanduser().is_file():
         raise click.UsageError(f"--labels: no such file as {labels!r}. Give a file of class indices, or {_FOLDERS!r}.")
     if command.max_accuracy_drop is not None and labels is None:
@@ -155,6 +164,7 @@ def _verify(command: VerifyOptions, arguments: dict[str, Any], compiling: Compil
             data,
             example_inputs=inputs,
             labels=command.labels,
+            output=int(command.output) if command.output and command.output.isdigit() else command.output,
             simulator=command.simulator,
             per_layer=command.per_layer,
             min_sqnr=command.min_sqnr,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import warnings
@@ -20,6 +21,8 @@ from arm_recipes.errors import CalibrationError
 from arm_recipes.samples import CalibrationData, InputSpec
 from arm_recipes.samples.inputs import check
 from arm_recipes.upstream.digests import add_to_digest
+from arm_recipes.upstream.graphs import nested
+from arm_recipes.upstream.private import tree_leaves
 from arm_recipes.upstream.session import quantized_modules
 
 from .records import CalibrationSummary
@@ -43,6 +46,7 @@ class _Run:
     Attributes:
         specs: the inputs of the captured module.
         data: what the recipe has for this method; None for the session's own samples.
+        nested: brings the tensors of a sample into the lists and dicts that the captured module takes.
         checked: the data whose samples are fed as they are, and checked against these specs.
         handle: removes the hook.
         samples: number of samples that reached the module.
@@ -51,6 +55,7 @@ class _Run:
 
     specs: tuple[InputSpec, ...]
     data: CalibrationData | list[tuple[Any, ...]] | None
+    nested: Callable[[Sequence[Any]], tuple[Any, ...]]
     checked: CalibrationData | None = None
     handle: RemovableHandle | None = None
     samples: int = 0
@@ -87,8 +92,8 @@ class CalibrationWatch:
         return f"<arm_recipes' watch over the calibration of {self._recipe}>"
 
     def start(self, model: GraphModule) -> GraphModule:
-        run = self._run = _Run(input_specs(model), next(self._turn, None))
-        run.handle = model.register_forward_pre_hook(lambda _, inputs: self._check(run, inputs))
+        run = self._run = _Run(input_specs(model), next(self._turn, None), functools.partial(nested, model))
+        run.handle = model.register_forward_pre_hook(lambda _, inputs: self._check(run, tuple(tree_leaves(inputs))))
         model.meta[_RUN] = run
         return model
 
@@ -107,7 +112,7 @@ class CalibrationWatch:
             total = len(bound)
         except TypeError:
             total = None
-        return self._show(bound, total)
+        return map(self._run.nested, self._show(bound, total))
 
     def finish(self, model: GraphModule) -> GraphModule:
         run: _Run = model.meta.pop(_RUN)

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
@@ -23,14 +22,15 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 from arm_recipes.errors import LoweringError, ModelError
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.upstream.graphs import arguments_by_name, calls, is_operator, operator_name, quantizes, where
-from arm_recipes.upstream.lowered_graphs import without_folder
+from arm_recipes.upstream.lowered_graphs import KeepingPartitioner, without_folder
+from arm_recipes.upstream.partitioner import Verdict
 
 
 class CapturedModelCheck(Quantizer):
     """Annotates nothing. Refuses a model that was captured in training mode, and another Arm recipe beside it.
 
-    It goes first among the recipe's quantizers, and its `note` among the pre-prepare passes: it has to look before
-    prepare_pt2e fuses batch norms away, and to raise where the session doesn't wrap what is raised.
+    It is one of the recipe's quantizers, after upstream's, and its `note` one of the pre-prepare passes: it has to look
+    before prepare_pt2e fuses batch norms away, and to raise where the session doesn't wrap what is raised.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -39,12 +39,18 @@ class CapturedModelCheck(Quantizer):
 
     def note(self, model: GraphModule) -> GraphModule:
         model.meta[_TRAINS] = _first_in_training_mode(model)
+        model.meta[_NARROW] = _narrow(model)
         model.meta.setdefault(_RECIPES, []).append(self._recipe.name)
         return model
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
         _refuse_training(self._recipe, model.meta.get(_TRAINS))
-        recipes = model.meta[_RECIPES]
+        if model.meta.get(_NARROW) is not None:
+            raise ModelError(
+                f"{self._recipe.name}: the model computes in {model.meta[_NARROW]}, and executorch quantizes float32 "
+                "alone. Give model.float(), with inputs of float32."
+            )
+        recipes = model.meta.get(_RECIPES, ())  # none in the bodies of control flow
         if len(recipes) > 1:
             raise ModelError(
                 f"{' and '.join(recipes)} are combined, and a model can be quantized for one of them only. Export once "
@@ -59,7 +65,17 @@ class CapturedModelCheck(Quantizer):
         """Nothing to validate: nothing was annotated."""
 
 
+def _narrow(model: GraphModule) -> str | None:
+    """The dtype of 16 bits that a model's parameters or inputs have; None for none."""
+    values = [node.meta.get("val") for node in model.graph.find_nodes(op="placeholder")]
+    for value in (*model.parameters(), *values):
+        if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+            return str(value.dtype).removeprefix("torch.")
+    return None
+
+
 _TRAINS = "arm_recipes.trains"
+_NARROW = "arm_recipes.narrow"
 _RECIPES = "arm_recipes.recipes"
 
 
@@ -72,7 +88,8 @@ class ProgramCheck:
     def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
         _refuse_training(self.recipe, _first_in_training_mode(program.graph_module))
         refuse_dynamic(self.recipe, method, dynamic_dimensions(program))
-        if self.recipe.precision.quantized and not quantized(program.graph_module):
+        unquantized = self.recipe.precision.quantized and not quantized(program.graph_module)
+        if unquantized and any(map(_computes_in_float, program.graph.nodes)):
             raise _unquantized(self.recipe, method)
         return []
 
@@ -80,30 +97,30 @@ class ProgramCheck:
 class DelegationCheck:
     """An edge manager callable that asks for no passes. Refuses a program of which nothing was delegated."""
 
-    def __init__(self, recipe: Recipe, compile_specs: list[CompileSpec], *, allow_no_delegation: bool) -> None:
+    def __init__(self, recipe: Recipe, partitioner: KeepingPartitioner, *, allow_no_delegation: bool) -> None:
         """
         Args:
             recipe: the catalog row.
-            compile_specs: of the recipe's partitioner. A delegate that has others is another recipe's.
+            partitioner: the recipe's. A delegate that has other compile specs is another recipe's.
             allow_no_delegation: only warn.
         """
         self._recipe = recipe
-        self._compile_specs = compile_specs
+        self._partitioner = partitioner
         self._allowed = allow_no_delegation
 
     def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
         own: list[str] = []
         others: list[str] = []
+        verdicts = self._partitioner.take_verdicts()
+        compile_specs = self._partitioner.delegation_spec.compile_specs
         for method in sorted(manager.methods):
             for module in _delegates(manager.exported_program(method).graph_module):
-                (own if without_folder(module.compile_specs) == self._compile_specs else others).append(
-                    module.backend_id
-                )
+                (own if without_folder(module.compile_specs) == compile_specs else others).append(module.backend_id)
         if not own:
-            self._refuse(manager, sorted(set(others)))
+            self._refuse(manager, sorted(set(others)), verdicts)
         return []
 
-    def _refuse(self, manager: EdgeProgramManager, others: list[str]) -> None:
+    def _refuse(self, manager: EdgeProgramManager, others: list[str], verdicts: Sequence[Verdict]) -> None:
         name = self._recipe.name
         if others:
             raise LoweringError(
@@ -124,10 +141,30 @@ class DelegationCheck:
         )
         if not self._allowed:
             raise LoweringError(
-                f"{problem} The logger executorch.backends.arm.tosa.partitioner tells why, at level INFO. "
-                "If this is wanted all the same, give allow_no_delegation=True."
+                f"{problem}{_reasons(verdicts)} Put in their place operators that the target has, beside others that "
+                "it delegates; or, if this is wanted all the same, give allow_no_delegation=True."
             )
         warnings.warn(problem, stacklevel=2)
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> str:
+    told = {
+        f"{verdict.operator}{f' of {verdict.module}' if verdict.module else ''}: {verdict.reason.strip().rstrip('.')}."
+        for verdict in verdicts
+        if verdict.reason and not verdict.delegated and "quantize_per_" not in verdict.operator
+    }
+    if told:
+        left = any("not marked as quantized" in reason for reason in told)
+        hint = (
+            " (Upstream's quantizer left it in float: it takes pooling and the like only behind an operator that it "
+            'quantizes, and convolutions whose padding is a number, not "same".)'
+        )
+        return f" Upstream's partitioner says of {' And of '.join(sorted(told)[:3])}{hint if left else ''}"
+    # It leaves these outside in silence.
+    return (
+        " Upstream's partitioner refuses none of them: it cuts off what only moves or quantizes values, and a delegate "
+        "of nothing else is none."
+    )
 
 
 def _refuse_training(recipe: Recipe, node: Node | None) -> None:
@@ -192,6 +229,12 @@ def _unquantized(recipe: Recipe, method: str) -> ModelError:
         "with a quantizer for this target. If it was an nn.Module, the target's quantizer supports none of its "
         "operators; a float recipe may lower it."
     )
+
+
+def _computes_in_float(node: Node) -> bool:
+    """Whether there is something to quantize: what compares or chooses integers is left as it is."""
+    tensors = [node.meta.get("val"), *(source.meta.get("val") for source in node.all_input_nodes)]
+    return is_operator(node) and any(isinstance(value, torch.Tensor) and value.is_floating_point() for value in tensors)
 
 
 def quantized(graph_module: GraphModule) -> bool:

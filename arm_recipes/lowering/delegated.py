@@ -66,9 +66,7 @@ def delegated(
             post_convert_passes=[cure.in_module for cure in cures],
         )
 
-    check = DelegationCheck(
-        recipe, partitioner.delegation_spec.compile_specs, allow_no_delegation=options.allow_no_delegation
-    )
+    check = DelegationCheck(recipe, partitioner, allow_no_delegation=options.allow_no_delegation)
     replace = [_replace_quant_nodes] if replace_quant_nodes else []
     borders = BorderCheckPass(recipe)
     program_checks: list[Any] = [ProgramCheck(recipe), *cures]

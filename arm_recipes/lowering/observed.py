@@ -29,7 +29,8 @@ def keep_samples(prepared: GraphModule) -> GraphModule:
 
     def keep(_: nn.Module, inputs: Inputs) -> None:
         if len(kept) < SAMPLES:
-            kept.append(tuple(value.clone() if isinstance(value, Tensor) else value for value in inputs))
+            values = tree_leaves(inputs)
+            kept.append(tuple(value.clone() if isinstance(value, Tensor) else value for value in values))
         else:
             handle.remove()
 

@@ -40,7 +40,7 @@ def quantization(
     state = StateCheck(recipe.name)
     losses = LossCheck(recipe.name, refuse=options.cures)
     built = QuantizationRecipe(
-        quantizers=[check, *quantizers, state],
+        quantizers=[*quantizers, check, state],
         pre_prepare_passes=[own_tensors, check.note, state.note, *pre_prepare_passes],
         post_prepare_passes=[
             QuantizationRecorder(*quantizers),

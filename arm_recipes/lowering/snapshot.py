@@ -103,6 +103,21 @@ class TakeSnapshot:
         )
 
 
+def method_of(programs: Mapping[str, Snapshot], method: str | None) -> str:
+    """The method that is meant, which may be left out where there is but one.
+
+    Raises:
+        ModelError: there is no such method, or there are several.
+    """
+    if method is None and len(programs) == 1:
+        return next(iter(programs))
+    if method is None or method not in programs:
+        raise ModelError(
+            f"method={method!r}: the program has the methods {', '.join(map(repr, programs))}. Give one as method=."
+        )
+    return method
+
+
 def has_snapshots(session: ExportSession) -> bool:
     """Whether `snapshots` has something."""
     return _kept(session) is not None

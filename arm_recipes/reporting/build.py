@@ -31,6 +31,7 @@ from arm_recipes.tools.vela.estimates import Estimate, Layer, estimate_of, layer
 from arm_recipes.tools.vela.payload import blocks
 from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.upstream.digests import program_digest
+from arm_recipes.upstream.graphs import calls as every_call
 from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes, where
 from arm_recipes.upstream.partitioner import Verdicts
 from arm_recipes.upstream.session import exported_programs, lowered_graphs, partition_verdicts
@@ -181,7 +182,10 @@ def _method(
 ) -> MethodReport:
     modules = _delegates(graph)
     inside = Counter(
-        operator_name(node) for module in modules for node in module.original_module.graph.nodes if is_operator(node)
+        operator_name(node)
+        for module in modules
+        for node in every_call(module.original_module.graph_module)
+        if is_operator(node)
     )
     calls = tuple(calls_of(plan, lowered.graph))
     return MethodReport(
@@ -189,7 +193,7 @@ def _method(
         **before._asdict(),
         delegates=tuple(map(_delegate, modules)),
         delegated=_counts(inside),
-        not_delegated=_refusals(graph, verdicts, bool(modules)),
+        not_delegated=_refusals(graph, verdicts) if lowered.recipe.family.facts.delegates else (),
         between=tuple(where(node) for node in _between(lowered.graph)),
         kernels=_counts(Counter(call.operator for call in calls)),
         calls=calls,
@@ -236,13 +240,11 @@ def _crossing(node: Node) -> Crossing:
     return Crossing(node.name, shape, str(value.dtype).removeprefix("torch."), value.numel() * value.element_size())
 
 
-def _refusals(graph: GraphModule, verdicts: Verdicts | None, delegates: bool) -> tuple[Refusal, ...]:
-    if verdicts is not None:
-        left = [(verdict.operator, verdict.reason, verdict.module) for verdict in verdicts if not verdict.delegated]
-    elif delegates:
-        left = [(operator_name(node), None, module_path(node)) for node in graph.graph.nodes if is_operator(node)]
-    else:
-        left = []  # a target without a delegate
+def _refusals(graph: GraphModule, verdicts: Verdicts | None) -> tuple[Refusal, ...]:
+    # Verdicts are on the graph's own operators: no partitioner looks at the bodies of control flow.
+    outside = [node for node in every_call(graph) if verdicts is None or node.graph is not graph.graph]
+    left = [(verdict.operator, verdict.reason, verdict.module) for verdict in verdicts or () if not verdict.delegated]
+    left += [(operator_name(node), None, module_path(node)) for node in outside if is_operator(node)]
     grouped: dict[tuple[str, str | None], list[str]] = {}
     for operator, reason, module in left:
         grouped.setdefault((operator, reason), []).append(module)

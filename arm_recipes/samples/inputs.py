@@ -15,6 +15,8 @@ import torch
 
 from arm_recipes.errors import CalibrationError
 
+from .nesting import without_nesting
+
 # The columns in which Hugging Face's processors and tokenizers put a model's main input.
 _HUGGING_FACE = ("pixel_values", "input_ids", "input_values", "input_features")
 _LABELS = ("label", "labels")
@@ -202,6 +204,7 @@ def _size(size: int | torch.SymInt) -> int | None:
 
 
 def _values(sample: object, specs: Sequence[InputSpec], where: str, strict_names: bool, row: bool) -> Sequence[object]:
+    sample = without_nesting(sample, [spec.name or "" for spec in specs])
     if isinstance(sample, Mapping):
         return _by_name(sample, specs, where, strict_names)
     values = sample if isinstance(sample, (list, tuple)) else (sample,)
@@ -239,11 +242,8 @@ def _by_name(sample: Mapping[Any, object], specs: Sequence[InputSpec], where: st
         if len(keys) == 1:
             return [sample[keys[0]]]
     given = ", ".join(map(repr, list(sample)[:8])) + (", ..." if len(sample) > 8 else "")
-    if None in names:
-        wanted = (
-            f"The names of the model's {counted(len(specs), 'input')} are not known, so these can't be chosen from."
-        )
-    else:
+    wanted = f"The names of the model's {counted(len(specs), 'input')} are not known, so these can't be chosen from."
+    if None not in names:
         missing = ", ".join(repr(name) for name in names if name not in sample)
         wanted = f"The model's inputs are {', '.join(map(repr, names))}; it lacks {missing}."
     raise CalibrationError(

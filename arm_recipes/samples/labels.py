@@ -36,7 +36,13 @@ class LabelledData:
     """
 
     def __init__(
-        self, data: object, specs: Sequence[InputSpec], *, labels: object = None, max_samples: int = 1000
+        self,
+        data: object,
+        specs: Sequence[InputSpec],
+        *,
+        labels: object = None,
+        max_samples: int = 1000,
+        any_label: bool = False,
     ) -> None:
         """
         Args:
@@ -47,14 +53,18 @@ class LabelledData:
                 (see `read_labels`); or ``folders``, for data in one folder per class, which are numbered in the order
                 of their names.
             max_samples: the most samples that are used; of labelled data the first.
+            any_label: whether labels may be anything, and not class indices alone: what a metric takes. Then data
+                without `labels` is pairs, and what holds several labels has one for each sample of the batch along
+                its first dimension.
 
         Raises:
             CalibrationError: the data is not what the model takes.
         """
-        self._found: list[int] = []
+        self._found: list[Any] = []
         if isinstance(data, Iterator):  # to be gone through more than once
             data = list(itertools.islice(data, max_samples))
-        pairs = None if isinstance(data, CalibrationData) else _pairs(data, specs)
+        self._kind: _Kind = _Anything(specs) if any_label and labels is None else _ClassIndices()
+        pairs = None if isinstance(data, CalibrationData) else _pairs(data, specs, self._kind.is_label)
         if pairs is not None and labels is not None:
             raise CalibrationError("labels= is given, and the data holds labels too. Give one of them.")
         self.labelled = pairs is not None or labels is not None
@@ -68,8 +78,10 @@ class LabelledData:
         if isinstance(labels, str) and labels == FOLDERS:
             labels = self._samples.folder_indices()
         elif isinstance(labels, (str, os.PathLike)):
-            labels = read_labels(labels)
-        self._given = None if labels is None else _labels(labels)
+            labels = read_labels(labels, fractions=any_label)
+        self._given: list[Any] | None = None
+        if labels is not None:
+            self._given = list(labels) if any_label and isinstance(labels, Iterable) else _labels(labels)
         with contextlib.suppress(TypeError):  # how many there are shows only later
             self._check_count(len(self))
 
@@ -81,7 +93,7 @@ class LabelledData:
         """
         return len(self._samples)
 
-    def __iter__(self) -> Iterator[tuple[Inputs, int | None]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Any]]:
         count = 0
         for count, inputs in enumerate(self._samples, 1):
             labels = self._found if self._from_data else self._given
@@ -104,17 +116,63 @@ class LabelledData:
         def samples() -> Iterator[object]:
             self._found = []
             for inputs, label in pairs():
-                labels = _labels(label)
-                for index, class_index in enumerate(labels):
-                    self._found.append(class_index)
+                labels = self._kind.labels(inputs, label)
+                for index, own in enumerate(labels):
+                    self._found.append(own)
                     yield _cut(inputs, index, len(labels))
 
         return samples
 
 
-def read_labels(given: str | os.PathLike[str]) -> object:
+class _ClassIndices:
+    """Labels that are class indices."""
+
+    def is_label(self, value: object) -> bool:
+        return is_label(value)
+
+    def labels(self, inputs: object, label: object) -> list[Any]:
+        return list(_labels(label))
+
+
+class _Anything:
+    """Labels of any kind: how many a batch has says its inputs."""
+
+    def __init__(self, specs: Sequence[InputSpec]) -> None:
+        self._spec = specs[0]
+
+    def is_label(self, value: object) -> bool:
+        return value is not None
+
+    def labels(self, inputs: object, label: object) -> list[Any]:
+        """One for each sample of `inputs`."""
+        values: Any = inputs
+        while isinstance(values, (list, tuple, Mapping)) and values:
+            values = next(iter(values.values())) if isinstance(values, Mapping) else values[0]
+        count, own = 1, self._spec.shape
+        if isinstance(values, (Tensor, np.ndarray)) and own and len(values.shape) == len(own):
+            count = values.shape[0] // (own[0] or 1)
+        several: Any = [label]
+        if isinstance(label, (list, tuple)) or (isinstance(label, (Tensor, np.ndarray)) and label.ndim > 0):
+            several = label
+        if len(several) == count:
+            return list(several)
+        if count > 1:
+            raise CalibrationError(
+                f"A batch of {count} samples has {len(several)} labels. Give one per sample, along the first dimension."
+            )
+        return [label]
+
+
+_Kind = _ClassIndices | _Anything
+
+
+def read_labels(given: str | os.PathLike[str], *, fractions: bool = False) -> object:
     """Read the class indices in a file: one on each line of a .txt or .csv file, or the only tensor or array of a file
     that `load_calibration` takes. Runs no code.
+
+    Args:
+        given: path of the file.
+        fractions: whether a line may hold any number.
 
     Raises:
         CalibrationError: it can't be read, or does not hold that.
@@ -137,39 +195,44 @@ def read_labels(given: str | os.PathLike[str]) -> object:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"labels={str(given)!r}: it can't be read ({error}). Give a text file.") from error
-    return [_label(line, number, given) for number, line in enumerate(lines, 1) if line.strip()]
+    read_line = float if fractions else int
+    return [_label(line, number, given, read_line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _label(line: str, number: int, given: object) -> int:
+def _label(line: str, number: int, given: object, read_line: Callable[[str], float]) -> float:
     try:
-        return int(line)
+        return read_line(line)
     except ValueError:
+        what, one = ("class index", "whole number") if read_line is int else ("number", "number")
         raise CalibrationError(
-            f"labels={str(given)!r}, line {number}: {line!r} is no class index. Give one whole number on each line, in "
+            f"labels={str(given)!r}, line {number}: {line!r} is no {what}. Give one {one} on each line, in "
             "the order of the samples, without a header."
         ) from None
 
 
-def _pairs(data: object, specs: Sequence[InputSpec]) -> Callable[[], Iterable[tuple[object, object]]] | None:
+def _pairs(
+    data: object, specs: Sequence[InputSpec], labels: Callable[[object], bool]
+) -> Callable[[], Iterable[tuple[object, object]]] | None:
     """A function that gives the pairs of a sample and its label anew each time; None where there are no labels."""
-    if _pair(data, specs) is not None:
+    # A list of two pairs is no pair.
+    if not (isinstance(data, list) and data and isinstance(data[0], tuple)) and _pair(data, specs, labels) is not None:
         data = [data]
     if isinstance(data, (str, bytes, Tensor, np.ndarray, Mapping)) or hasattr(data, "__fspath__"):
         return None
     again: Any = data if callable(data) and not hasattr(data, "__getitem__") else lambda: data
     items = again()
     first = next(iter(items), None) if isinstance(items, Iterable) else None
-    if first is None or _pair(first, specs) is None:
+    if first is None or _pair(first, specs, labels) is None:
         return None
-    return lambda: (_checked(_pair(item, specs), index) for index, item in enumerate(again()))
+    return lambda: (_checked(_pair(item, specs, labels), index) for index, item in enumerate(again()))
 
 
-def _pair(item: object, specs: Sequence[InputSpec]) -> tuple[object, object] | None:
+def _pair(item: object, specs: Sequence[InputSpec], labels: Callable[[object], bool]) -> tuple[object, object] | None:
     """The sample and the label in `item`, if that is what it holds. Two inputs of a model are no such pair."""
     if isinstance(item, Mapping):
         key = next((key for key in _KEYS if key in item and key not in [spec.name for spec in specs]), None)
         return None if key is None else ({name: item[name] for name in item if name != key}, item[key])
-    if not isinstance(item, (tuple, list)) or len(item) != 2 or not is_label(item[1]):
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or not labels(item[1]):
         return None
     inputs, label = item
     return (inputs, label) if len(specs) == 1 or isinstance(inputs, (tuple, list, Mapping)) else None

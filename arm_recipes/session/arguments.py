@@ -16,9 +16,8 @@ from torch.fx import GraphModule
 
 from arm_recipes.errors import ModelError
 from arm_recipes.lowering.checks import quantized
-from arm_recipes.samples import InputSpec, specs_of
+from arm_recipes.samples.models import Model
 
-Model = nn.Module | ExportedProgram
 Inputs = tuple[Any, ...]
 
 
@@ -153,20 +152,6 @@ def dynamic_shapes_of(given: Any, model: object, models: Mapping[str, Model]) ->
                 f"Allowed: {', '.join(map(repr, arguments))}."
             )
     return {"forward": given}
-
-
-def argument_names(model: Model) -> list[str]:
-    """Names of the inputs that a model is called with, in order; of a module with ``*args``, of those before it."""
-    if isinstance(model, ExportedProgram):
-        return [str(name) for name in model.graph_signature.user_inputs]
-    parameters = inspect.signature(model.forward).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind < parameter.VAR_POSITIONAL]
-
-
-def specs_for(model: Model, sample: Inputs) -> tuple[InputSpec, ...]:
-    """What `model` takes, by an example, with the names of its arguments where they can be told."""
-    names = argument_names(model)[: len(sample)]
-    return specs_of(sample, names if len(names) == len(sample) else None)
 
 
 class Captured(nn.Module):

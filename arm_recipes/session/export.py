@@ -19,7 +19,7 @@ from torch.fx import GraphModule
 
 from arm_recipes.checking import run
 from arm_recipes.checking.result import failure
-from arm_recipes.errors import ArmRecipeError, LoweringError, nearest
+from arm_recipes.errors import ArmRecipeError, CalibrationError, LoweringError, nearest
 from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
 from arm_recipes.lowering.checks import ProgramCheck, refuse_dynamic
 from arm_recipes.lowering.snapshot import TakeSnapshot, has_snapshots
@@ -27,6 +27,7 @@ from arm_recipes.provider import register
 from arm_recipes.recipes import catalog
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
+from arm_recipes.samples.models import Model, argument_names, specs_for
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
 from arm_recipes.upstream import failures, lowered_graphs, partitioner, savings
@@ -35,15 +36,12 @@ from arm_recipes.upstream.session import keep, vela_summaries
 from .arguments import (
     Captured,
     Inputs,
-    Model,
-    argument_names,
     as_modules,
     dynamic_shapes_of,
     for_method,
     in_eval_mode,
     models_of,
     samples_of,
-    specs_for,
 )
 from .progress import shown
 
@@ -133,12 +131,10 @@ def export(
             try:
                 session.export()
             except Exception as error:
-                # The session wraps what a recipe's quantization passes raise.
-                if isinstance(error.__cause__, ArmRecipeError) and not isinstance(error, ArmRecipeError):
-                    raise error.__cause__ from None
-                if isinstance(error, ArmRecipeError) or not failures.from_lowering(error):
+                told = _told(export_recipe, error)
+                if told is None:
                     raise
-                raise _lowering_error(export_recipe, error) from error
+                raise told from (None if told is error.__cause__ else error)
     keep(session, models, verdicts, printed.getvalue())
     if check and has_snapshots(session):
         _check(session)
@@ -181,9 +177,32 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
     return tuple(map(vela.estimate_of, vela_summaries(session)))
 
 
-def _lowering_error(recipe: ExportRecipe, error: Exception) -> LoweringError:
-    """What executorch's lowering, or Vela, raised: in its innermost cause's words, not in names of passes."""
+def _told(recipe: ExportRecipe, error: Exception) -> ArmRecipeError | None:
+    """What is raised in the place of what a session raised; None where it stays.
+
+    What the calibration, executorch's lowering or Vela raised is told in its innermost cause's words, not in names of
+    passes.
+    """
+    if isinstance(error, ArmRecipeError):
+        return None
+    if isinstance(error.__cause__, ArmRecipeError):  # the session wraps what a recipe's quantization passes raise
+        return error.__cause__
     name = next((row.name for row in catalog.RECIPES if row.value == recipe.name), recipe.name)
+    observed = failures.not_finite(error)
+    if observed is not None:
+        return CalibrationError(
+            f"{name}: a value of {observed} is NaN or infinite on a calibration sample, and would spoil the "
+            "quantization. It arises inside the model: look there for a logarithm, a root or a division of what may be "
+            "zero or negative."
+        )
+    flow = failures.control_flow(error)
+    if flow is not None:
+        return LoweringError(
+            f"{name}: executorch can't quantize the model's {flow}: {failures.words(failures.chain(error)[-1])}. Take "
+            "it out of the model, or take a float recipe."
+        )
+    if not failures.from_lowering(error):
+        return None
     place = failures.place(error)
     return LoweringError(
         f"{name}: executorch's lowering fails{f' at {place}' if place else ''}, with "

@@ -25,8 +25,9 @@ from torch.export import ExportedProgram
 from arm_recipes.errors import ArmRecipeError, ModelError, nearest, spell
 from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
 from arm_recipes.samples.files import TENSOR_SUFFIXES, read
+from arm_recipes.samples.models import Model, argument_names
 
-from .arguments import Model, argument_names, load_program
+from .arguments import load_program
 
 # Beside its ModelUnderTest, in a file for upstream's aot_arm_compiler.
 _UPSTREAM_INPUTS = "ModelInputs"

@@ -110,7 +110,7 @@ def run(
                 assert delegate is not None
                 values[step.name] = delegate(arguments[0], arguments[1:])
             else:
-                values[step.name] = _operator(step.operator)(*arguments, **keywords)
+                values[step.name] = _operator(step.operator)(*_undilated(step.operator, arguments), **keywords)
             if watch is not None:
                 watch(step.name, values[step.name])
     return [_actual(output, values) for output in program.outputs]
@@ -189,6 +189,19 @@ def _operator(name: str) -> Callable[..., Any]:
     namespace, packet, overload = name.split(".")
     operator_overload: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
     return operator_overload
+
+
+def _undilated(name: str, arguments: list[Any]) -> list[Any]:
+    """The arguments of a convolution of integers, which torch can't dilate: a kernel with zeros in between does it."""
+    if name not in ("cortex_m.quantized_conv2d.default", "cortex_m.quantized_depthwise_conv2d.default"):
+        return arguments
+    values, weight, bias, stride, padding, (rows, columns), *others = arguments
+    if (rows, columns) == (1, 1):
+        return arguments
+    outputs, height, width, inputs = weight.shape  # of a depthwise convolution 1, height, width, outputs
+    spread = weight.new_zeros(outputs, (height - 1) * rows + 1, (width - 1) * columns + 1, inputs)
+    spread[:, ::rows, ::columns] = weight
+    return [values, spread, bias, stride, padding, [1, 1], *others]
 
 
 def _alloc(spec: Any) -> Any:

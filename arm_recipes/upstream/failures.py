@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import GraphModule, Node
+from torchao.quantization.pt2e import ObserverBase
 
 from .graphs import is_operator, module_path, operator_name, quantizes, stack_path, where
+from .private import HigherOrderOperator
 
 # Names that passes give to the node, or the node's meta, that they are at.
 _NODES = ("node", "n", "conv_node", "mul_node")
@@ -42,6 +44,31 @@ def from_lowering(error: BaseException) -> bool:
     files = [frame.filename for link in chain(error) for frame in traceback.extract_tb(link.__traceback__)]
     lowers = any(part in Path(file).as_posix() for file in files for part in _LOWERING)
     return lowers and not Path(files[-1]).is_relative_to(_PACKAGE)
+
+
+def not_finite(error: BaseException) -> str | None:
+    """The operator of the model, and its module, whose value an observer refused as it is NaN or infinite; None where
+    that is not what happened."""
+    if "is not finite" not in str(chain(error)[-1]):
+        return None
+    selves = [local.get("self") for local in _locals(error)]
+    observer = next((each for each in selves if isinstance(each, ObserverBase)), None)
+    for module in (each for each in selves if isinstance(each, GraphModule)):
+        for node in module.graph.nodes:
+            if node.op == "call_module" and module.get_submodule(str(node.target)) is observer:
+                source = node.all_input_nodes[0]
+                return where(source) if source.op == "call_function" else f"the input {source.name}"
+    return None
+
+
+def control_flow(error: BaseException) -> str | None:
+    """The control flow that was run when a prepared or converted model failed, e.g. ``while_loop``; None for none."""
+    for local in _locals(error):
+        module = local.get("self")
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            if isinstance(node.target, HigherOrderOperator):
+                return str(node.target.__name__)
+    return None
 
 
 def place(error: BaseException) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
-from .private import EdgeOpOverload, OpOverload
+from .private import EdgeOpOverload, OpOverload, tree_unflatten
 
 
 def calls(graph_module: GraphModule) -> Iterator[Node]:
@@ -45,6 +45,17 @@ def operator_name(node: Node) -> str:
         return node.op
     # The edge dialect's operators spell themselves with their whole schema.
     return str(operator_of(node.target)).removesuffix(".default")
+
+
+def nested(module: GraphModule, values: Sequence[Any]) -> tuple[Any, ...]:
+    """The tensors of a call in the lists and dicts in which a captured module takes them."""
+    # Upstream: GraphModule._in_spec. Holds for torch 2.13;
+    # tests/verification/test_nested_inputs.py::test_a_captured_module_says_what_it_takes fails when it can go.
+    structure = getattr(module, "_in_spec", None)
+    if structure is None or structure.num_leaves != len(values):
+        return tuple(values)
+    arguments, _ = tree_unflatten(list(values), structure)
+    return tuple(arguments)
 
 
 def quantizes(node: Node) -> bool:

@@ -26,6 +26,7 @@ from torch.fx.passes.infra.pass_base import PassResult
 from arm_recipes.tools.vela.estimates import Origin
 
 from .graphs import module_path, origin_of
+from .partitioner import Verdict, watched
 
 # Vela's command line is split at spaces, so the compilers work in a folder without any.
 WITHOUT_SPACES = "arm_recipes_"
@@ -103,15 +104,19 @@ def keeping() -> Iterator[None]:
 
 
 class KeepingPartitioner(Partitioner):
-    """Upstream's partitioner, which within `keeping` gives each delegate a folder to leave its graph in."""
+    """Upstream's partitioner, which keeps what it decided, and within `keeping` gives each delegate a folder to
+    leave its graph in."""
 
     def __init__(self, partitioner: Partitioner) -> None:
         super().__init__()
         self._partitioner = partitioner
+        self._verdicts: list[Verdict] = []
         self.delegation_spec: DelegationSpec = partitioner.delegation_spec
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
-        result = self._partitioner.partition(exported_program)
+        with watched() as verdicts:
+            result = self._partitioner.partition(exported_program)
+        self._verdicts += [verdict for program in verdicts for verdict in program]
         watch = _WATCH.get()
         if watch is None:
             return result
@@ -120,6 +125,11 @@ class KeepingPartitioner(Partitioner):
             result.tagged_exported_program,
             {tag: _with_folder(spec, watch.folder) for tag, spec in result.partition_tags.items()},
         )
+
+    def take_verdicts(self) -> list[Verdict]:
+        """What was decided since the last time that somebody asked."""
+        verdicts, self._verdicts = self._verdicts, []
+        return verdicts
 
     def ops_to_not_decompose(
         self, ep: ExportedProgram

@@ -8,9 +8,9 @@
 
 from executorch.exir.dialects._ops import ops as _dialects
 from executorch.exir.dialects.edge._ops import EdgeOpOverload
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_map_only, tree_unflatten
 
 edge_operators = _dialects.edge
 CLONE_DIM_ORDER = edge_operators.dim_order_ops._clone_dim_order.default
@@ -20,9 +20,12 @@ __all__ = [
     "EdgeOpOverload",
     "FakeTensor",
     "FakeTensorMode",
+    "HigherOrderOperator",
     "OpOverload",
     "edge_operators",
     "tree_flatten",
+    "tree_flatten_with_path",
     "tree_leaves",
     "tree_map_only",
+    "tree_unflatten",
 ]

@@ -72,6 +72,11 @@ class LayerTracer:
         self._captured = captured
         twins = {} if captured is None else _twins(captured)
         self._layers = list(_layers(reference, twins))
+        # Of an operator that was decomposed only the last part has its value; the others were made of it as well.
+        last = {layer.twin: layer for layer in self._layers}
+        for layer in self._layers:
+            if last[layer.twin] is not layer:
+                layer.twin = None
 
     def add(self, inputs: Sequence[Tensor], findings: Sequence[Finding]) -> None:
         """Add one sample, with what the check found in it."""
@@ -105,7 +110,7 @@ class LayerTracer:
 
 def _error(layer: _Layer) -> LayerError:
     own = _sqnr(layer)
-    before = [sqnr for sqnr in map(_sqnr, layer.inputs) if sqnr is not None and math.isfinite(sqnr)]
+    before = [sqnr for sqnr in map(_sqnr, _known_before(layer)) if sqnr is not None and math.isfinite(sqnr)]
     known = own is not None and math.isfinite(own) and before
     return LayerError(
         layer.name,
@@ -118,6 +123,15 @@ def _error(layer: _Layer) -> LayerError:
         layer.wrong,
         tuple(_fused_into(layer)) if layer.agreement.elements else (),
     )
+
+
+def _known_before(layer: _Layer) -> Iterator[_Layer]:
+    """The layers before it whose error is known, through parts of decomposed operators, whose isn't."""
+    for before in layer.inputs:
+        if before.twin is not None or before.is_input:
+            yield before
+        else:
+            yield from _known_before(before)
 
 
 def _fused_into(layer: _Layer) -> Iterator[str]:
@@ -151,7 +165,7 @@ class _Recorder(Interpreter):
 def _values(module: GraphModule, inputs: Sequence[Tensor], names: set[Any]) -> dict[str, Tensor]:
     recorder = _Recorder(module, names)
     with torch.no_grad():
-        recorder.run(*inputs)
+        recorder.run(*inputs, enable_io_processing=False)
     return recorder.values
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 # The output tensors of a stage for one sample, in order.
 Outputs = list[Tensor]
-# A figure of one sample, the higher the better, of a stage's outputs and the sample's label.
-Metric = Callable[[Outputs, int], float]
+# A figure of one sample, the higher the better, of a stage's outputs and the sample's label, which is as it was given.
+Metric = Callable[[Outputs, Any], float]
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ class VerifyReport(Result):
     """
 
     kind: ClassVar[str] = "arm_recipes verify"
-    schema_version: ClassVar[int] = 1
+    schema_version: ClassVar[int] = 2
     derived_types: ClassVar[Mapping[str, Any]] = {
         "failed_gates": tuple[str, ...],
         "worst_layers": tuple[str, ...],

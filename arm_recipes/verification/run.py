@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from arm_recipes.checking.run import reference_of
-from arm_recipes.errors import ArmRecipeError, ModelError
+from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.checks import quantized
-from arm_recipes.lowering.snapshot import Snapshot, snapshots
+from arm_recipes.lowering.snapshot import method_of, snapshots
 from arm_recipes.recipes.catalog import BY_NAME
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import InputSpec, specs_of
 from arm_recipes.samples.labels import LabelledData, is_label
-from arm_recipes.session.arguments import Model, carried, load_program, specs_for
+from arm_recipes.samples.models import Model, specs_for
+from arm_recipes.session.arguments import carried, load_program
 from arm_recipes.session.export import export
 from arm_recipes.session.progress import shown
 from arm_recipes.simulators.registry import check_simulator, make_simulator
@@ -47,6 +48,7 @@ def verify(
     simulator: str = "auto",
     per_layer: bool = False,
     metric: Metric | None = None,
+    output: int | str | None = None,
     min_sqnr: float | None = None,
     max_accuracy_drop: float | None = None,
     max_samples: int = 1000,
@@ -70,6 +72,7 @@ def verify(
     simulator: str = "auto",
     per_layer: bool = False,
     metric: Metric | None = None,
+    output: int | str | None = None,
     min_sqnr: float | None = None,
     max_accuracy_drop: float | None = None,
     max_samples: int = 1000,
@@ -91,6 +94,7 @@ def verify(
     simulator: str = "auto",
     per_layer: bool = False,
     metric: Metric | None = None,
+    output: int | str | None = None,
     min_sqnr: float | None = None,
     max_accuracy_drop: float | None = None,
     max_samples: int = 1000,
@@ -120,7 +124,9 @@ def verify(
             variable ARM_RECIPES_FVP_RUNNER names.
         per_layer: trace the error layer by layer.
         metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
-            top-1 and top-5. Its name is what the report calls it.
+            top-1 and top-5. Its name is what the report calls it. The labels may then be anything: numbers, tensors.
+        output: the one that the labels are classes of, by its index or, of a model that gives a dict or named tuple, by
+            its name. May be left out where there is but one.
         min_sqnr: a gate: the least SQNR in dB of each simulated output against the float model's (or the quantized
             module's where there is no float model).
         max_accuracy_drop: a gate: by how much the simulated program's accuracy may be below the float model's, in
@@ -146,6 +152,7 @@ def verify(
         simulator=simulator,
         per_layer=per_layer,
         metric=metric,
+        output=output,
         min_sqnr=min_sqnr,
         max_accuracy_drop=max_accuracy_drop,
         max_samples=max_samples,
@@ -180,6 +187,7 @@ class _Settings:
     simulator: str
     per_layer: bool
     metric: Metric | None
+    output: int | str | None
     min_sqnr: float | None
     max_accuracy_drop: float | None
     max_samples: int
@@ -193,7 +201,9 @@ class _Settings:
             CalibrationError: it is not what the model takes.
             ArmRecipeError: it has no labels, and a gate needs them.
         """
-        samples = LabelledData(data, specs, labels=self.labels, max_samples=self.max_samples)
+        samples = LabelledData(
+            data, specs, labels=self.labels, max_samples=self.max_samples, any_label=self.metric is not None
+        )
         if self.max_accuracy_drop is not None and not samples.labelled:
             raise ArmRecipeError(
                 f"max_accuracy_drop={self.max_accuracy_drop:g} needs labels, and the data has none. Give pairs "
@@ -261,7 +271,7 @@ def _verify_session(
 ) -> VerifyReport:
     """Run every sample through the session's stages, and through its program on the simulator."""
     programs = snapshots(session)
-    method = _method(programs, settings.method)
+    method = method_of(programs, settings.method)
     program = programs[method]
     check_simulator(settings.simulator, program.recipe, per_layer=settings.per_layer)
     stages = Stages(session, method, program, settings.float_model)
@@ -269,11 +279,12 @@ def _verify_session(
     simulator = make_simulator(settings.simulator, session, program, timeout=settings.timeout)
     tracer = LayerTracer(reference_of(session, method), stages.twin()) if settings.per_layer else None
     layers = Layers(session, method, program, simulator, tracer)
-    totals = Totals(stages.names, stages.scales(), settings.metric)
+    totals = Totals(stages.names, stages.scales(), settings.metric, settings.output)
     with shown(sys.stderr.isatty() if settings.progress is None else settings.progress) as bars, stages.in_eval_mode():
         for inputs, label in bars.samples(samples, _length(samples), "verify"):
             lowered_inputs = stages.as_integers(inputs)
-            totals.add(stages.outputs(inputs, lowered_inputs, simulator, totals.samples), label)
+            outputs = stages.outputs(inputs, lowered_inputs, simulator, totals.samples)
+            totals.add(outputs, label, stages.output_names)
             layers.add(inputs)
     comparisons = totals.comparisons()
     accuracy = totals.accuracy()
@@ -301,16 +312,6 @@ def _verify_session(
         layers=tracer.errors() if tracer is not None else (),
         gates=gates,
     )
-
-
-def _method(programs: Mapping[str, Snapshot], method: str | None) -> str:
-    if method is None and len(programs) == 1:
-        return next(iter(programs))
-    if method is None or method not in programs:
-        raise ModelError(
-            f"method={method!r}: the program has the methods {', '.join(map(repr, programs))}. Give one as method=."
-        )
-    return method
 
 
 def _length(samples: LabelledData) -> int | None:

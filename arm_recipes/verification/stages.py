@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,9 +16,10 @@ from arm_recipes.errors import ArmRecipeError, CalibrationError, SimulationError
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.samples import specs_of
-from arm_recipes.session.arguments import Model, in_eval_mode
+from arm_recipes.samples.models import Model, specs_for
+from arm_recipes.session.arguments import in_eval_mode
 from arm_recipes.simulators.base import Simulator
-from arm_recipes.upstream.private import tree_leaves
+from arm_recipes.upstream.private import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
 from arm_recipes.upstream.session import from_context, given_models, quantized_modules
 
 from .layer_errors import captured
@@ -33,6 +34,8 @@ class Stages:
     Attributes:
         names: names of the stages there are, without the simulated one.
         specs: the model's inputs.
+        output_names: of the model's outputs: keys and attributes where it gives such, else indices. Known once a sample
+            was run.
         notes: which stage is missing, and why.
     """
 
@@ -61,10 +64,15 @@ class Stages:
         samples = (from_context(session, "example_inputs") or {}).get(method)
         self._example = tuple(samples[0] if samples else given.example_inputs[0])
         names = [str(name) for name in program.signature.user_inputs]
-        self.specs = specs_of(self._example, names if len(names) == len(self._example) else None)
+        if len(names) == len(self._example):
+            self.specs = specs_of(self._example, names)
+        else:
+            self.specs = specs_for(given, self._example)
+        _, self._structure = tree_flatten(self._example)
         modules = {FLOAT: self._float, QUANTIZED: self._quantized}
         self._modules = {stage: module for stage, module in modules.items() if module is not None}
         self.names = tuple(self._modules)
+        self.output_names: tuple[str, ...] = ()
 
     def in_eval_mode(self) -> contextlib.AbstractContextManager[None]:
         """The float model in eval mode for the time being, as it was exported."""
@@ -99,22 +107,39 @@ class Stages:
         for stage, module in self._modules.items():
             with _errors_of(stage, sample), torch.no_grad(), _buffers_kept(module):
                 # Copies: a model may write to what it is given.
-                result = module(*(value.clone() for value in inputs))
-                outputs[stage] = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+                result = module(*tree_unflatten([value.clone() for value in inputs], self._structure))
+                self.output_names = self.output_names or _output_names(result)
+                outputs[stage] = _tensors(tree_leaves(result))
         with _errors_of(SIMULATED, sample):
-            outputs[SIMULATED] = self.as_reals(simulator.run(lowered_inputs))
+            outputs[SIMULATED] = _tensors(self.as_reals(simulator.run(lowered_inputs)))
         return outputs
 
     def scales(self) -> list[QuantizedTensor | None]:
         """The scale and zero point of each of the quantized module's outputs, None where it is not quantized."""
         if not isinstance(self._quantized, GraphModule):
             return []
-        return [_output_scale(node) for node in tree_leaves(self._quantized.graph.output_node().args[0])]
+        leaves = tree_leaves(self._quantized.graph.output_node().args[0])
+        return [_output_scale(leaf) for leaf in leaves if isinstance(getattr(leaf, "meta", {}).get("val"), Tensor)]
 
     def twin(self) -> GraphModule | None:
         """The float model with the layers of `reference`; None where there is none."""
         with self.in_eval_mode():
             return captured(self._float, self._example) if self._float is not None else None
+
+
+def _tensors(leaves: Iterable[Any]) -> Outputs:
+    """A model's outputs without None, numbers and the like, which programs have as they are."""
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _output_names(result: Any) -> tuple[str, ...]:
+    paths, _ = tree_flatten_with_path(result)
+    named = [
+        ".".join(str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path)
+        for path, leaf in paths
+        if isinstance(leaf, Tensor)
+    ]
+    return tuple(name or str(index) for index, name in enumerate(named))
 
 
 def _output_scale(node: Any) -> QuantizedTensor | None:

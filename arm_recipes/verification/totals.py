@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,29 +49,42 @@ class Totals:
         samples: number of samples so far.
     """
 
-    def __init__(self, stages: Sequence[str], scales: list[QuantizedTensor | None], metric: Metric | None) -> None:
+    def __init__(
+        self,
+        stages: Sequence[str],
+        scales: list[QuantizedTensor | None],
+        metric: Metric | None,
+        output: int | str | None,
+    ) -> None:
         """
         Args:
             stages: names of the stages before the simulated one.
             scales: scale and zero point of each output of the quantized stage; None where it is not quantized.
             metric: the figure of a labelled sample in the place of top-1 and top-5.
+            output: the one that labels are classes of, by its index or its name; None where there is but one.
         """
         self.stages = (*stages, SIMULATED)
         self._pairs = list(itertools.combinations(self.stages, 2))
         self._scales = scales
         self._metric = metric
+        self._output = output
         self._sums: dict[tuple[str, str, int], _Sum] = {}
         self._right: dict[str, dict[str, float]] = {stage: {} for stage in self.stages}
         self._labelled = 0
         self._match: dict[int, list[int]] = {}
         self.samples = 0
 
-    def add(self, outputs: Mapping[str, Outputs], label: int | None) -> None:
-        """Add one sample: the outputs of each stage, and the index of its class where it is known.
+    def add(self, outputs: Mapping[str, Outputs], label: Any, names: Sequence[str] = ()) -> None:
+        """Add one sample.
+
+        Args:
+            outputs: of each stage.
+            label: the index of its class, or what the metric takes; None where it is not known.
+            names: of the outputs.
 
         Raises:
             SimulationError: the stages' outputs are not alike in number and shape.
-            CalibrationError: the label names no class.
+            CalibrationError: the label names no class, or nothing says of which output.
         """
         counts = {stage: len(tensors) for stage, tensors in outputs.items()}
         if len(set(counts.values())) > 1:
@@ -92,7 +106,7 @@ class Totals:
         if label is not None:
             self._labelled += 1
             for stage, tensors in outputs.items():
-                for name, figure in self._judge(tensors, label).items():
+                for name, figure in self._judge(tensors, label, names).items():
                     self._right[stage][name] = self._right[stage].get(name, 0.0) + figure
         self.samples += 1
 
@@ -155,17 +169,38 @@ class Totals:
         counts[1] += int((difference != 0).sum())
         counts[2] = max(counts[2], int(difference.nan_to_num(2**31).max()) if difference.numel() else 0)
 
-    def _judge(self, outputs: Outputs, label: int) -> dict[str, float]:
+    def _judge(self, outputs: Outputs, label: Any, names: Sequence[str]) -> dict[str, float]:
         if self._metric is not None:
             return {getattr(self._metric, "__name__", "metric"): float(self._metric(outputs, label))}
-        scores = outputs[0]
+        index = _index_of(self._output, outputs, names)
+        scores = outputs[index]
         classes = scores.shape[-1] if scores.dim() else 0
         if scores.numel() != classes or not 0 <= label < classes:
             raise CalibrationError(
-                f"Label {label} names no class of output 0, whose shape is {list(scores.shape)}. Labels are class "
-                "indices for the last dimension of an output of one row; for others give metric=."
+                f"Label {label} names no class of output {index}, whose shape is {list(scores.shape)}. Labels are "
+                "class indices for the last dimension of an output of one row; for others give metric=."
             )
         return {name: judge(scores, label) for name, judge in CLASSIFICATION.items() if name == "top1" or classes > 5}
+
+
+def _index_of(output: int | str | None, outputs: Outputs, names: Sequence[str]) -> int:
+    """
+    Raises:
+        CalibrationError: there is no such output, or several to choose from.
+    """
+    if output is None and len(outputs) == 1:
+        return 0
+    if isinstance(output, int) and 0 <= output < len(outputs):
+        return output
+    if isinstance(output, str) and output in names:
+        return list(names).index(output)
+    names = [name if name != str(index) else "" for index, name in enumerate(names)] or [""] * len(outputs)
+    told = ", ".join(
+        f"{index}{f' or {name!r}' if name else ''} of shape {list(value.shape)}"
+        for index, (value, name) in enumerate(zip(outputs, names, strict=True))
+    )
+    problem = "Labels are classes of one output, and the model has several" if output is None else f"output={output!r}"
+    raise CalibrationError(f"{problem}. Allowed: output={told}. Or give metric=, which takes them all.")
 
 
 def gates_of_layers(

@@ -32,8 +32,8 @@ _BY_ISA = {"MVE": "CORTEX_M55_INT8", "DSP": "CORTEX_M33_INT8", "SCALAR": "CORTEX
 _EACH_ROW = pytest.mark.parametrize("recipe", _ROWS, ids=lambda recipe: recipe.name)
 
 # Everything CMSIS-NN has kernels for, by the names of the networks.
-_SUPPORTED = ["ds_cnn", "resnet8", "deep_autoencoder", "residual", "depthwise", "linear_only"]
-_OF_IMAGES = ["ds_cnn", "resnet8", "residual", "depthwise"]
+_SUPPORTED = ["ds_cnn", "deep_autoencoder", "residual", "depthwise"]
+_OF_IMAGES = ["ds_cnn", "residual", "depthwise"]
 
 _LOWERED = [
     StageType.SOURCE_TRANSFORM,
@@ -192,8 +192,8 @@ def test_contiguous_costs_a_clone_and_gives_the_same_outputs(network: str) -> No
 
 
 def test_the_lowered_program_computes_what_the_model_does() -> None:
-    example = _example("resnet8")
-    expected, got = example.model(*example.inputs), _exported("resnet8").lowered.module()(*example.inputs)
+    example = _example("residual")
+    expected, got = example.model(*example.inputs), _exported("residual").lowered.module()(*example.inputs)
     assert 20 * torch.log10(expected.norm() / (expected - got).norm()) > 20  # dB
 
 
@@ -257,23 +257,6 @@ def test_mobilenet_v2() -> None:
         "cortex_m::quantized_add": 10,
         "cortex_m::quantized_avg_pool2d": 1,
         "cortex_m::quantized_linear": 1,
-        "cortex_m::dequantize_per_tensor": 1,
-        _CLONE: 1,
-    }
-
-
-@pytest.mark.no_cover
-def test_mobilenet_v3_small() -> None:
-    """Likewise. The hard swishes are a minimum and a multiplication each."""
-    assert _kernels(_exported("mobilenet_v3_small", drop_unused_constants=True).program) == {
-        "cortex_m::quantize_per_tensor": 1,
-        "cortex_m::quantized_conv2d": 41,
-        "cortex_m::quantized_depthwise_conv2d": 11,
-        "cortex_m::quantized_mul": 28,
-        "cortex_m::minimum": 19,
-        "cortex_m::quantized_avg_pool2d": 10,
-        "cortex_m::quantized_add": 6,
-        "cortex_m::quantized_linear": 2,
         "cortex_m::dequantize_per_tensor": 1,
         _CLONE: 1,
     }

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from arm_recipes.session.arguments import argument_names, carried, dynamic_shapes_of, in_eval_mode, specs_for
+from arm_recipes.samples.models import argument_names, specs_for
+from arm_recipes.session.arguments import carried, dynamic_shapes_of, in_eval_mode
 
 
 class _Open(nn.Module):

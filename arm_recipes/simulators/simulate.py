@@ -1,0 +1,101 @@
+"""`simulate`: a session's lowered program as a function of its inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from executorch.export import ExportSession
+from torch import Tensor
+from torch.fx import Node
+
+from arm_recipes.errors import SimulationError
+from arm_recipes.lowering.snapshot import method_of, snapshots
+from arm_recipes.upstream.private import tree_leaves
+
+from .registry import check_simulator, make_simulator
+
+
+class SimulatedProgram:
+    """One method of a lowered program, run on a simulator as a function of its inputs.
+
+    Attributes:
+        name: name of the simulator.
+        proves: what an agreement of its outputs proves, and what not.
+    """
+
+    def __init__(self, session: ExportSession, method: str | None, simulator: str, timeout: float) -> None:
+        """See `simulate`."""
+        programs = snapshots(session)
+        self._method = method_of(programs, method)
+        program = programs[self._method]
+        check_simulator(simulator, program.recipe, per_layer=False)
+        self._simulator = make_simulator(simulator, session, program, timeout=timeout)
+        self.name, self.proves = self._simulator.name, self._simulator.proves
+        placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+        self._inputs = [placeholders[str(name)] for name in program.signature.user_inputs if str(name) in placeholders]
+
+    def __repr__(self) -> str:
+        return f"<method {self._method!r} on {self.name}>"
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run the program on one sample.
+
+        Args:
+            *inputs: as the program takes them, in shape and dtype: integers with ``io_dtype``. What the model takes
+                nested may be nested.
+
+        Returns:
+            The program's output; a tuple of them where there are several.
+
+        Raises:
+            SimulationError: the inputs are not what the program takes, or the simulator failed.
+        """
+        values = tree_leaves(inputs)
+        wanted = ", ".join(map(_described, self._inputs))
+        if len(values) != len(self._inputs):
+            raise SimulationError(f"The program takes {len(self._inputs)} inputs and got {len(values)}: {wanted}.")
+        for index, (value, node) in enumerate(zip(values, self._inputs, strict=True)):
+            declared = node.meta.get("val")
+            if not isinstance(declared, Tensor):
+                continue
+            if not isinstance(value, Tensor):
+                raise SimulationError(f"Input {index} is of type {type(value).__name__}. The program takes {wanted}.")
+            if value.shape != declared.shape or value.dtype != declared.dtype:
+                got = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+                raise SimulationError(
+                    f"Input {index} is {got}, and the program takes {wanted}. With io_dtype it takes integers: "
+                    "quantized_io(session) has their scales."
+                )
+        outputs = self._simulator.run(values)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def simulate(
+    session: ExportSession, *, method: str | None = None, simulator: str = "auto", timeout: float = 120.0
+) -> SimulatedProgram:
+    """The lowered program of a session as a function, run on this machine by a simulator.
+
+        detect = simulate(export(detector, ArmRecipeType.ETHOSU_U55_INT8, image, calibration=images))
+        boxes, scores = detect(image)
+
+    So that a pipeline of several networks, with what is between them, can be run as a whole on what was lowered.
+
+    Args:
+        session: done with its export; also one of executorch's own `export`.
+        method: of the program; may be left out where there is but one.
+        simulator: as `verify` takes it.
+        timeout: seconds that the simulator may take for one delegate, or one program, in one call.
+
+    Raises:
+        ModelError: the session is not of a recipe of arm_recipes, or not done, or has no such method.
+        SimulationError: the program can't be simulated.
+        ToolError: the simulator asked for is not installed.
+    """
+    return SimulatedProgram(session, method, simulator, timeout)
+
+
+def _described(node: Node) -> str:
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return node.name
+    return f"{node.name}: {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
