@@ -10,7 +10,7 @@ import torch
 from executorch.export import ExportSession
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from arm_recipes.errors import ArmRecipeError, CalibrationError, SimulationError
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
@@ -119,7 +119,7 @@ class Stages:
         if not isinstance(self._quantized, GraphModule):
             return []
         leaves = tree_leaves(self._quantized.graph.output_node().args[0])
-        return [_output_scale(leaf) for leaf in leaves if isinstance(getattr(leaf, "meta", {}).get("val"), Tensor)]
+        return [_output_scale(leaf) for leaf in leaves if isinstance(leaf, Node)]  # the others are None or numbers
 
     def twin(self) -> GraphModule | None:
         """The float model with the layers of `reference`; None where there is none."""
@@ -142,8 +142,8 @@ def _output_names(result: Any) -> tuple[str, ...]:
     return tuple(name or str(index) for index, name in enumerate(named))
 
 
-def _output_scale(node: Any) -> QuantizedTensor | None:
-    if getattr(node, "op", None) != "call_function" or "dequantize_per_tensor" not in str(node.target):
+def _output_scale(node: Node) -> QuantizedTensor | None:
+    if node.op != "call_function" or "dequantize_per_tensor" not in str(node.target):
         return None
     return QuantizedTensor.of(node)
 
