@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from executorch.export import ExportRecipe
+from executorch.export import export as upstream_export
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -155,6 +158,32 @@ def test_it_is_refused_and_the_error_says_why(case: str) -> None:
     example = model()
     with pytest.raises(error, match=message):
         export(example.model, ArmRecipeType[recipe], example.inputs)
+
+
+def _largest(x: Tensor) -> Tensor:
+    return torch.topk(x, 2)[0]
+
+
+def test_where_nothing_is_delegated_the_report_says_so() -> None:
+    """In a session of executorch's own, and whatever the logger is set to."""
+    example = _example(_largest, torch.randn(2, 8), conv=False)
+    recipe = ExportRecipe.get_recipe(ArmRecipeType.TOSA_FP, allow_no_delegation=True)
+    assert report(upstream_export(example.model, [example.inputs], recipe)).delegation == 0
+    logging.disable(logging.CRITICAL)
+    try:
+        assert report(export(example.model, recipe, example.inputs)).delegation == 0
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_the_bodies_of_branches_are_counted() -> None:
+    example = _example(lambda conv, x: torch.cond(x.sum() > 0, conv, lambda y: conv(y) - 1, (x,)))
+    session = export(example.model, ArmRecipeType.TOSA_INT8, example.inputs)
+    reported = report(session)
+    assert "aten.convolution" in {each.operator.removesuffix(".out") for each in reported.methods[0].not_delegated}
+    assert reported.delegation < 50
+    assert reported.methods[0].check is not None
+    assert "outside of its delegates, which no simulator runs" in reported.methods[0].check.why_not
 
 
 def test_parts_of_a_decomposed_operator_have_no_error_of_their_own() -> None:
