@@ -21,6 +21,7 @@ from arm_recipes.recipes.cortex_m import CortexMOptions
 from arm_recipes.tools import cmsis_nn
 
 from .activation_limits import LimitByQuantization
+from .branches import BranchCheck
 from .channels_last import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .checks import ProgramCheck
 from .integer_io import integer_io
@@ -73,6 +74,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
                 lower,
                 PortableCheck(recipe, options.allow_portable_fallback),
                 KernelCheck(recipe),
+                BranchCheck(recipe),
                 TakeSnapshot(recipe, options),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),

@@ -14,7 +14,7 @@ from executorch.export import ExportSession
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature
-from torch.fx import Graph
+from torch.fx import Graph, GraphModule
 
 from arm_recipes.errors import ModelError
 from arm_recipes.recipes.catalog import Recipe
@@ -95,12 +95,24 @@ class TakeSnapshot:
             self.recipe,
             self._options,
             graph,
-            {name: getattr(program.graph_module, name) for name in names},
+            {name: _kept_module(getattr(program.graph_module, name)) for name in names},
             program.graph_signature,
             # The tensors themselves: to_executorch writes to none of them.
             {**program.state_dict, **program.constants},
             self._borders.outcome[method] if self._borders is not None else None,
         )
+
+
+def _kept_module(module: Any) -> Any:
+    """A delegate as it is; of a branch's or a loop's body a copy, as to_executorch rewrites that too."""
+    if not isinstance(module, GraphModule):
+        return module
+    graph = Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    body = GraphModule(module, graph)
+    for name, child in module.named_children():
+        setattr(body, name, _kept_module(child))
+    return body
 
 
 def method_of(programs: Mapping[str, Snapshot], method: str | None) -> str:

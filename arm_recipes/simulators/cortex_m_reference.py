@@ -38,7 +38,7 @@ class CortexMReference:
         self.proves = snapshot.recipe.family.facts.reference_proves
         self._timeout = timeout
         self._graph = snapshot.graph
-        self._content, self._tensors = to_message(program_of(snapshot.graph, snapshot.signature, snapshot.tensors, ()))
+        self._content, self._tensors = to_message(program_of(snapshot))
         digest = hashlib.sha256(json.dumps(self._content, sort_keys=True).encode())
         for name in sorted(self._tensors):
             digest.update(self._tensors[name].tobytes())

@@ -1,15 +1,16 @@
 """A lowered program as plain data: a list of operator calls that runs here, or in a process that gets it as text.
 
 An argument is a number, text or None as it stands, a list of arguments, or one of ``{"value": name}`` (of a step or
-input), ``{"torch": "int8"}`` (a dtype, layout or memory format), ``{"device": "cpu"}`` and ``{"delegate": name}``.
+input), ``{"torch": "int8"}`` (a dtype, layout or memory format), ``{"device": "cpu"}``, ``{"delegate": name}`` and
+``{"body": name}`` (of a branch or loop).
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ from arm_recipes.errors import SimulationError
 from arm_recipes.simulators.worker.messages import Arrays
 from arm_recipes.upstream.graphs import operator_of
 
+if TYPE_CHECKING:
+    from arm_recipes.lowering.snapshot import Snapshot
+
 Delegate = Callable[[str, Sequence[Tensor]], Sequence[Tensor]]
 Watch = Callable[[str, Any], None]
 
+_BODY = "body of "  # before the name of one among values, which have none with spaces
 _TORCH = (torch.dtype, torch.layout, torch.memory_format)
 
 
@@ -47,41 +52,58 @@ class Input:
 
 @dataclass(frozen=True)
 class Program:
-    """A lowered program. `outputs` are arguments; `tensors` are parameters, buffers and constants by name."""
+    """A lowered program. `outputs` are arguments; `tensors` are parameters, buffers and constants by name; `bodies` are
+    those of branches and loops."""
 
     inputs: list[Input]
     steps: list[Step]
     outputs: list[Any]
     tensors: dict[str, Tensor]
+    bodies: dict[str, Program] = field(default_factory=dict)
 
 
-def program_of(graph: torch.fx.Graph, signature: Any, tensors: Any, delegates: Sequence[str]) -> Program:
-    """The program of a kept graph (see `lowering.snapshot.Snapshot`).
+def program_of(snapshot: Snapshot) -> Program:
+    """The program of a kept graph.
 
     Raises:
-        SimulationError: it keeps state between calls, or holds control flow outside of delegates.
+        SimulationError: it keeps state between calls, or has a delegate in a branch or loop.
     """
-    refuse_state(signature)
+    refuse_state(snapshot.signature)
+    signature = snapshot.signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     stored |= signature.inputs_to_lifted_tensor_constants
+    return _program(snapshot.graph, snapshot.modules, stored, snapshot.tensors)
+
+
+def _program(graph: torch.fx.Graph, modules: Mapping[str, Any], stored: Mapping[str, str], tensors: Any) -> Program:
     inputs, steps, constants = [], [], {}
     outputs: list[Any] = []
+    bodies = {name: _body(module) for name, module in modules.items() if isinstance(module, torch.fx.GraphModule)}
+    delegates = modules.keys() - bodies.keys()
     for node in graph.nodes:
         if node.op == "placeholder" and node.name in stored:
             constants[node.name] = tensors[stored[node.name]]
         elif node.op == "placeholder":
             inputs.append(_input(node))
         elif node.op == "call_function":
-            arguments, keywords = (_plain(node.args, delegates), _plain(node.kwargs, delegates))
+            arguments, keywords = (_plain(node.args, bodies), _plain(node.kwargs, bodies))
             steps.append(Step(node.name, _operator_name(node.target), arguments, keywords))
         elif node.op == "output":
-            outputs = _plain(node.args[0], delegates)
-        elif node.op != "get_attr" or node.target not in delegates:
-            raise SimulationError(
-                f"The program holds {node.op} {node.target} outside of its delegates, which no simulator runs. Models "
-                "with control flow can be verified only where all of it is delegated."
-            )
-    return Program(inputs, steps, outputs, constants)
+            outputs = _plain(node.args[0], bodies)
+        elif node.op != "get_attr" or node.target not in (*delegates, *bodies):
+            raise SimulationError(f"The program holds {node.op} {node.target}, which no simulator runs.")
+    return Program(inputs, steps, outputs, constants, bodies)
+
+
+def _body(module: torch.fx.GraphModule) -> Program:
+    names = [str(node.target) for node in module.graph.find_nodes(op="get_attr")]
+    modules = {name: getattr(module, name, None) for name in names}
+    if any(not isinstance(each, torch.fx.GraphModule) for each in modules.values()):
+        raise SimulationError(
+            "The program has a delegate in a branch or loop, which no simulator runs. Let all of it be delegated, "
+            "or none."
+        )
+    return _program(module.graph, modules, {}, {})
 
 
 def refuse_state(signature: Any) -> None:
@@ -100,7 +122,7 @@ def run(
     program: Program, inputs: Sequence[Tensor], delegate: Delegate | None = None, watch: Watch | None = None
 ) -> list[Tensor]:
     """Run in eager mode, delegates by `delegate(name, inputs)`. `watch` is told what each step gives, by name."""
-    values: dict[str, Any] = {**program.tensors}
+    values: dict[str, Any] = {**program.tensors, **{_BODY + name: body for name, body in program.bodies.items()}}
     values |= {spec.name: _in_order(value, spec) for spec, value in zip(program.inputs, inputs, strict=True)}
     with torch.no_grad():
         for step in program.steps:
@@ -109,11 +131,26 @@ def run(
             if step.operator == "delegate":
                 assert delegate is not None
                 values[step.name] = delegate(arguments[0], arguments[1:])
+            elif step.operator in _CONTROL_FLOW:
+                values[step.name] = _CONTROL_FLOW[step.operator](*arguments)
             else:
                 values[step.name] = _operator(step.operator)(*_undilated(step.operator, arguments), **keywords)
             if watch is not None:
                 watch(step.name, values[step.name])
     return [_actual(output, values) for output in program.outputs]
+
+
+def _branch(condition: Any, chosen: Program, other: Program, operands: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(run(chosen if bool(condition) else other, operands))
+
+
+def _loop(condition: Program, body: Program, carried: Sequence[Any], others: Sequence[Any] = ()) -> tuple[Any, ...]:
+    while bool(run(condition, [*carried, *others])[0]):
+        carried = run(body, [*carried, *others])
+    return tuple(carried)
+
+
+_CONTROL_FLOW: dict[str, Callable[..., tuple[Any, ...]]] = {"cond": _branch, "while_loop": _loop}
 
 
 def to_message(program: Program) -> tuple[dict[str, Any], Arrays]:
@@ -129,7 +166,8 @@ def from_message(content: dict[str, Any], arrays: Arrays) -> Program:
         [Input(**fields) for fields in content["inputs"]],
         [Step(**fields) for fields in content["steps"]],
         content["outputs"],
-        unpacked(content["orders"], arrays),
+        unpacked(content.get("orders", {}), arrays),
+        {name: from_message(body, {}) for name, body in content["bodies"].items()},
     )
 
 
@@ -156,7 +194,7 @@ def logical(array: np.ndarray[Any, Any], order: Sequence[int]) -> Tensor:
 
 
 def _without_tensors(program: Program) -> Program:
-    return Program(program.inputs, program.steps, program.outputs, {})
+    return Program(program.inputs, program.steps, program.outputs, {}, program.bodies)
 
 
 def _input(node: torch.fx.Node) -> Input:
@@ -176,7 +214,7 @@ def _in_order(value: Tensor, spec: Input) -> Tensor:
 
 def _operator_name(target: Any) -> str:
     name = getattr(target, "__name__", "")
-    if target is operator.getitem or name in ("executorch_call_delegate", "alloc"):
+    if target is operator.getitem or name in ("executorch_call_delegate", "alloc", *_CONTROL_FLOW):
         return {"executorch_call_delegate": "delegate"}.get(name, name)
     return str(operator_of(target) or target)
 
@@ -211,15 +249,15 @@ def _alloc(spec: Any) -> Any:
     return [_alloc(tensor) for tensor in spec]
 
 
-def _plain(argument: Any, delegates: Sequence[str]) -> Any:
+def _plain(argument: Any, bodies: Mapping[str, Program]) -> Any:
     if isinstance(argument, torch.fx.Node):
-        if argument.op == "get_attr" and argument.target in delegates:
-            return {"delegate": argument.target}
+        if argument.op == "get_attr":
+            return {"body" if argument.target in bodies else "delegate": argument.target}
         return {"value": argument.name}
     if isinstance(argument, (list, tuple)):
-        return [_plain(element, delegates) for element in argument]
+        return [_plain(element, bodies) for element in argument]
     if isinstance(argument, dict):
-        return {name: _plain(value, delegates) for name, value in argument.items()}
+        return {name: _plain(value, bodies) for name, value in argument.items()}
     if isinstance(argument, _TORCH):
         return {"torch": str(argument).removeprefix("torch.")}
     if isinstance(argument, torch.device):
@@ -235,8 +273,8 @@ def _actual(argument: Any, values: dict[str, Any]) -> Any:
     if not isinstance(argument, dict):
         return argument
     ((kind, name),) = argument.items()
-    if kind == "value":
-        return values[name]
+    if kind in ("value", "body"):
+        return values[name if kind == "value" else _BODY + name]
     if kind == "torch":
         return getattr(torch, name)
     return torch.device(name) if kind == "device" else name

@@ -53,7 +53,7 @@ class TosaReference:
         self._modules = {
             name: module for name, module in snapshot.modules.items() if isinstance(module, LoweredBackendModule)
         }
-        self._program = program_of(snapshot.graph, snapshot.signature, snapshot.tensors, list(self._modules))
+        self._program = program_of(snapshot)
         self._compiled = {name: _recompiled(module) for name, module in self._modules.items()}
         try:
             self._graphs = {name: compiled.graph for name, compiled in self._compiled.items()}

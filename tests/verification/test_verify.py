@@ -21,6 +21,7 @@ from arm_recipes import (
     ArmRecipeError,
     ArmRecipeType,
     CalibrationError,
+    LoweringError,
     ModelError,
     SimulationError,
     export,
@@ -464,21 +465,26 @@ class _Branches(nn.Module):
 
 
 _STATE = "keeps state between calls, or writes to its inputs, so that samples are not independent"
-_BRANCHES = r"holds get_attr submodule_\d outside of its delegates, which no simulator runs\. Models with control"
 
 
-@pytest.mark.parametrize(
-    ("model", "name", "message"),
-    [
-        (_State, "TOSA_INT8", _STATE),  # Cortex-M refuses it at export
-        (_Branches, "TOSA_INT8", _BRANCHES),
-        (_Branches, "CORTEX_M55_INT8", _BRANCHES),
-    ],
-)
-def test_programs_that_no_simulator_runs(model: type[nn.Module], name: str, message: str) -> None:
-    example = models.seeded(model, (1, 3, 8, 8))
-    with pytest.raises(SimulationError, match=message):
-        verify(_exported(name, example), _samples(example))
+def test_programs_that_no_simulator_runs() -> None:
+    example = models.seeded(_State, (1, 3, 8, 8))  # which Cortex-M refuses at export
+    with pytest.raises(SimulationError, match=_STATE):
+        verify(_exported("TOSA_INT8", example), _samples(example))
+
+
+def test_branches_outside_of_delegates_are_run() -> None:
+    example = models.seeded(_Branches, (1, 3, 8, 8))
+    data = [*_samples(example), *((-value,) for (value,) in _samples(example))]  # of which some take the other branch
+    report = verify(_exported("TOSA_INT8", example), data, min_sqnr=25)
+    assert report.failed_gates == ()
+    assert report.check.checked
+
+
+def test_branches_whose_bodies_would_be_handed_integers_are_refused() -> None:
+    example = models.seeded(_Branches, (1, 3, 8, 8))
+    with pytest.raises(LoweringError, match=r"a body of cond takes torch\.float32 and would be handed torch\.int8"):
+        _exported("CORTEX_M55_INT8", example)
 
 
 def test_a_session_without_a_kept_program_is_refused() -> None:
