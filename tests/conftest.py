@@ -109,21 +109,38 @@ _START_PROCESSES = (
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """For no_cover pytest-cov pauses its measurement in the test alone, and not in what its fixtures export; and below
-    it each of its workers has another, which would go on."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.nodeid.startswith(_START_PROCESSES):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        return (yield)
+
+
+@contextlib.contextmanager
+def _not_measured(item: pytest.Item) -> Iterator[None]:
+    """What is below pytest-cov's measurement, which it pauses by itself in a test that is no_cover: each worker's own;
+    and all of it in fixtures. Both at once would start it twice, and then one stop is not enough."""
     paused = []
     if item.get_closest_marker("no_cover") is not None and "coverage" in sys.modules:
         while measurement := sys.modules["coverage"].Coverage.current():
             measurement.stop()
             paused.append(measurement)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            if item.nodeid.startswith(_START_PROCESSES):
-                patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-            return (yield)
+        yield
     finally:
         for measurement in reversed(paused):
             measurement.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    with _not_measured(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    with _not_measured(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
