@@ -28,7 +28,8 @@ class EthosUOptions(DelegatedOptions):
     )
     config_ini: str = option(
         PATH,
-        "Vela configuration file (.ini) that holds the system configuration and the memory mode.",
+        "Vela configuration file (.ini) that holds the system configuration and the memory mode. A name that Vela "
+        "ships, e.g. Arm/vela.ini, is Vela's own; any other is a path, and goes to Vela as ./custom/vela.ini.",
         default=vela.STOCK_CONFIG,
         nullable=True,
         retargets=True,
