@@ -113,8 +113,8 @@ def verify_model(**values: Any) -> None:
     quantizes, with the quantized model. --max-samples and the options for images hold for --data and --calibration
     alike. Without --calibration the data is what the model is calibrated on, which flatters the figures.
 
-    A gate that fails ends with exit status 3. Two are always on: delegates must be what their graphs compile to, and
-    must compute what the quantized model does, but for rounding and no more than ten times its noise.
+    A gate that fails ends with exit status 3. Two are always on: delegates must be what their graphs compile to, and no
+    layer may be wrong, computed from the program's own values of its inputs.
     """
     command = VerifyOptions(**values)
     arguments = _checked_arguments(command)

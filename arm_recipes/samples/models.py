@@ -27,6 +27,6 @@ def specs_for(model: Model, sample: tuple[Any, ...]) -> tuple[InputSpec, ...]:
     names = argument_names(model)[: len(sample)]
     known = names if len(names) == len(sample) else None
     if is_nested(sample):
-        parts = of_call(sample, known)
-        return specs_of(tuple(parts.values()), list(parts) if known else None)
+        parts = of_call(sample, known)  # by the arguments' indices where their names are not known
+        return specs_of(tuple(parts.values()), list(parts))
     return specs_of(sample, known)

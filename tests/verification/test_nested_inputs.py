@@ -79,6 +79,19 @@ def test_in_the_standard_session() -> None:
     assert verify(session, samples).failed_gates == ()
 
 
+def test_of_a_program() -> None:
+    """Of whose arguments the names are not known."""
+    network, samples = _case(_Dict)
+    program = torch.export.export(network, samples[0], strict=True)
+    turned = [(x, {"second": parts["second"], "first": parts["first"]}) for x, parts in samples]
+    ptes = [
+        bytes(export(model, ArmRecipeType.TOSA_INT8, samples[0], calibration=data).get_pte_buffer())
+        for model, data in ((network, samples), (program, samples), (program, turned))
+    ]
+    assert ptes[0] == ptes[1] == ptes[2]
+    assert verify(export(program, ArmRecipeType.TOSA_INT8, calibration=turned), turned).failed_gates == ()
+
+
 def test_the_order_of_a_dict_is_not_what_counts() -> None:
     network, samples = _case(_Dict)
     turned = [(x, {"second": parts["second"], "first": parts["first"]}) for x, parts in samples]
