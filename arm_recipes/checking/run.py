@@ -24,8 +24,8 @@ from arm_recipes.simulators.registry import REFERENCE, make_simulator
 from arm_recipes.upstream.graphs import quantizes
 from arm_recipes.upstream.private import tree_leaves
 from arm_recipes.upstream.session import (
+    example_inputs,
     exported_programs,
-    from_context,
     given_models,
     keep_outcome,
     kept_outcome,
@@ -219,10 +219,7 @@ def _checked(
 def _samples(session: ExportSession, method: str, data: object) -> Iterable[Any]:
     if data is None and (calibrated := calibration_samples(session, method)):
         return calibrated
-    examples = (from_context(session, "example_inputs") or {}).get(method) or ()
-    if not examples and method in exported_programs(session):
-        inputs = exported_programs(session)[method].example_inputs
-        examples = [inputs[0]] if inputs else ()
+    examples = example_inputs(session, method)
     if data is None or not examples:
         return [tuple(tree_leaves(example)) for example in examples]
     return load_calibration(data).bind(specs_for(given_models(session)[method], tuple(examples[0])))

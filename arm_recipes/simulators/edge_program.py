@@ -189,8 +189,12 @@ def physical(tensor: Tensor, order: Sequence[int]) -> np.ndarray[Any, Any]:
 
 def logical(array: np.ndarray[Any, Any], order: Sequence[int]) -> Tensor:
     """The reverse: a tensor that lies in memory in `order`."""
-    back = sorted(range(len(order)), key=lambda dimension: order[dimension])
-    return torch.from_numpy(array).permute(back)
+    return torch.from_numpy(array).permute(_back(order))
+
+
+def _back(order: Sequence[int]) -> list[int]:
+    """The permutation that undoes `order`."""
+    return sorted(range(len(order)), key=lambda dimension: order[dimension])
 
 
 def _without_tensors(program: Program) -> Program:
@@ -208,8 +212,7 @@ def _input(node: torch.fx.Node) -> Input:
 
 
 def _in_order(value: Tensor, spec: Input) -> Tensor:
-    back = sorted(range(value.dim()), key=lambda dimension: spec.order[dimension])
-    return value.permute(spec.order).contiguous().permute(back)
+    return value.permute(spec.order).contiguous().permute(_back(spec.order))
 
 
 def _operator_name(target: Any) -> str:

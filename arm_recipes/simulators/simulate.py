@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from executorch.export import ExportSession
@@ -10,7 +11,10 @@ from torch.fx import Node
 
 from arm_recipes.errors import SimulationError
 from arm_recipes.lowering.snapshot import method_of, snapshots
-from arm_recipes.upstream.private import tree_leaves
+from arm_recipes.samples.inputs import dtype_text
+from arm_recipes.samples.models import argument_names
+from arm_recipes.samples.nesting import of_call, without_nesting
+from arm_recipes.upstream.session import example_inputs, given_models
 
 from .registry import check_simulator, make_simulator
 
@@ -31,6 +35,8 @@ class SimulatedProgram:
         check_simulator(simulator, program.recipe, per_layer=False)
         self._simulator = make_simulator(simulator, session, program, timeout=timeout)
         self.name, self.proves = self._simulator.name, self._simulator.proves
+        (example, *_) = example_inputs(session, self._method)
+        self._names = list(of_call(example, argument_names(given_models(session)[self._method])))
         placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
         self._inputs = [placeholders[str(name)] for name in program.signature.user_inputs if str(name) in placeholders]
 
@@ -50,7 +56,7 @@ class SimulatedProgram:
         Raises:
             SimulationError: the inputs are not what the program takes, or the simulator failed.
         """
-        values = tree_leaves(inputs)
+        values = self._in_order(inputs)
         wanted = ", ".join(map(_described, self._inputs))
         if len(values) != len(self._inputs):
             raise SimulationError(f"The program takes {len(self._inputs)} inputs and got {len(values)}: {wanted}.")
@@ -61,13 +67,22 @@ class SimulatedProgram:
             if not isinstance(value, Tensor):
                 raise SimulationError(f"Input {index} is of type {type(value).__name__}. The program takes {wanted}.")
             if value.shape != declared.shape or value.dtype != declared.dtype:
-                got = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
                 raise SimulationError(
-                    f"Input {index} is {got}, and the program takes {wanted}. With io_dtype it takes integers: "
-                    "quantized_io(session) has their scales."
+                    f"Input {index} is {_form(value)}, and the program takes {wanted}. With io_dtype it takes "
+                    "integers: quantized_io(session) has their scales."
                 )
         outputs = self._simulator.run(values)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _in_order(self, inputs: tuple[Any, ...]) -> list[Any]:
+        """What is in the lists and dicts of the inputs, by its name and not by a dict's order."""
+        values = without_nesting(inputs, self._names)
+        if isinstance(values, Mapping):
+            missing = [name for name in self._names if name not in values]
+            if missing:
+                raise SimulationError(f"The program takes {', '.join(self._names)}, and got no {', '.join(missing)}.")
+            return [values[name] for name in self._names]
+        return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
 def simulate(
@@ -98,4 +113,8 @@ def _described(node: Node) -> str:
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
         return node.name
-    return f"{node.name}: {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return f"{node.name}: {_form(value)}"
+
+
+def _form(value: Tensor) -> str:
+    return f"{dtype_text(value.dtype)} {list(value.shape)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from executorch.exir.lowered_backend_module import get_lowered_submodules
@@ -44,6 +44,15 @@ def from_context(session: ExportSession, key: str) -> Any:
     """An entry of the context that all artifacts of a session share; None where there is none."""
     artifacts = list(session.get_stage_artifacts().values())
     return artifacts[-1].get_context(key) if artifacts else None
+
+
+def example_inputs(session: ExportSession, method: str) -> Sequence[tuple[Any, ...]]:
+    """The calls that a session was given as examples of a method, or that came with its program."""
+    examples: Sequence[tuple[Any, ...]] = (from_context(session, "example_inputs") or {}).get(method) or ()
+    programs = exported_programs(session)
+    if not examples and method in programs and programs[method].example_inputs:
+        return [programs[method].example_inputs[0]]
+    return examples
 
 
 def partition_verdicts(session: ExportSession) -> tuple[Verdicts, ...]:

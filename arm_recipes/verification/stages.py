@@ -20,7 +20,7 @@ from arm_recipes.samples.models import Model, specs_for
 from arm_recipes.session.arguments import in_eval_mode
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.upstream.private import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
-from arm_recipes.upstream.session import from_context, given_models, quantized_modules
+from arm_recipes.upstream.session import example_inputs, given_models, quantized_modules
 
 from .layer_errors import captured
 from .metrics import Outputs
@@ -61,8 +61,7 @@ class Stages:
                 "float_model= to compare with it.",
             )
         self._io = quantized_io(session).get(method, QuantizedIO({}, {}))
-        samples = (from_context(session, "example_inputs") or {}).get(method)
-        self._example = tuple(samples[0] if samples else given.example_inputs[0])
+        self._example = tuple(example_inputs(session, method)[0])
         names = [str(name) for name in program.signature.user_inputs]
         if len(names) == len(self._example):
             self.specs = specs_of(self._example, names)

@@ -143,8 +143,9 @@ def test_a_steep_softmax_has_its_table_where_it_matters() -> None:
 
 
 @pytest.mark.no_cover
-def test_u85_has_the_same() -> None:
-    quantized, program = _figures("ETHOSU_U85_A16W8", mean_of_a_map)
+@pytest.mark.parametrize("model", [mean_of_a_map, attention.filled], ids=lambda model: model.__name__)
+def test_u85_has_the_same(model: Model) -> None:
+    quantized, program = _figures("ETHOSU_U85_A16W8", model)
     assert quantized > 40 and program > 50
 
 

@@ -56,8 +56,7 @@ def _vela_tables(session: ExportSession) -> list[Tables]:
 @pytest.mark.parametrize(
     ("recipe", "name"),
     [
-        *((U55, name) for name in list(networks.COMMON)[:3]),
-        *((U85, name) for name in networks.COMMON),
+        *((recipe, name) for recipe in (U55, U85) for name in networks.COMMON),
         *((U85, name) for name in networks.OTHERS),
     ],
 )

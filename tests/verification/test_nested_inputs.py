@@ -10,7 +10,7 @@ from executorch.export import ExportRecipe
 from executorch.export import export as upstream_export
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeType, CalibrationError, check, export, report, simulate, verify
+from arm_recipes import ArmRecipeType, CalibrationError, SimulationError, check, export, report, simulate, verify
 from arm_recipes.upstream.graphs import nested
 
 pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
@@ -89,7 +89,12 @@ def test_of_a_program() -> None:
         for model, data in ((network, samples), (program, samples), (program, turned))
     ]
     assert ptes[0] == ptes[1] == ptes[2]
-    assert verify(export(program, ArmRecipeType.TOSA_INT8, calibration=turned), turned).failed_gates == ()
+    session = export(program, ArmRecipeType.TOSA_INT8, calibration=turned)
+    assert verify(session, turned).failed_gates == ()
+    simulated = simulate(session)
+    assert all(map(torch.equal, simulated(*samples[0]), simulated(*turned[0])))
+    with pytest.raises(SimulationError, match=r"takes 0, 1\.first, 1\.second, and got no 1\.second"):
+        simulated(samples[0][0], {"first": samples[0][1]["first"]})
 
 
 def test_the_order_of_a_dict_is_not_what_counts() -> None:
