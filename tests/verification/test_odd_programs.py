@@ -164,6 +164,16 @@ def _largest(x: Tensor) -> Tensor:
     return torch.topk(x, 2)[0]
 
 
+@pytest.mark.parametrize("values", [_INTS, torch.randn(2, 4)], ids=["integers", "floats"])
+def test_argmax_alone_is_exported_where_no_delegate_is_asked_for(values: Tensor) -> None:
+    """TOSA's gives int32, so that none takes it."""
+    example = _example(lambda x: torch.argmax(x, 1), values, conv=False)
+    with pytest.raises(LoweringError, match="aten.argmax: TOSA ARGMAX produces int32"):
+        export(example.model, ArmRecipeType.TOSA_INT8, example.inputs)
+    session = export(example.model, ArmRecipeType.TOSA_INT8, example.inputs, allow_no_delegation=True)
+    assert verify(session, [example.inputs]).failed_gates == ()
+
+
 def test_where_nothing_is_delegated_the_report_says_so() -> None:
     """In a session of executorch's own, and whatever the logger is set to."""
     example = _example(_largest, torch.randn(2, 8), conv=False)
