@@ -4,6 +4,7 @@
   changes such a note once it is made, so one is enough: a sixth of an export's time.
 - Each of some ten steps looks through all of torch's operators for those that decompose, once for each namespace.
   What it comes to changes only when an operator is registered: 0.1 s each time.
+- Every change of a graph has its Python code written and compiled, which hardly ever runs (`lazy_code`).
 - torchao's observers look for the best range step by step (`histogram_search`): 30 to 300 ms each.
 
 docs/benchmarks/savings.py prints what each is worth.
@@ -18,10 +19,12 @@ from typing import Any
 
 import torch
 from torch.export import decomp_utils, exported_program
+from torch.fx.graph_module import GraphModule
 from torch.fx.traceback import NodeSource
 from torchao.quantization.pt2e.observer import HistogramObserver
 
 from .histogram_search import search
+from .lazy_code import recompile_now, recompile_when_asked
 
 _lock = threading.Lock()
 _within = 0
@@ -96,5 +99,6 @@ REPLACEMENTS: tuple[_Replacement, ...] = (
     # tests/upstream/test_savings.py::test_upstream_copies_provenance fails when it can go.
     _Replacement([NodeSource], "__deepcopy__", None, _itself),
     _Replacement([exported_program, decomp_utils], "_collect_all_valid_cia_ops", _collect, _collect_once),
+    _Replacement([GraphModule], "recompile", recompile_now, recompile_when_asked),
     _Replacement([HistogramObserver], "_non_linear_param_search", stepwise_search, search),
 )

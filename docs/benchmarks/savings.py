@@ -28,7 +28,8 @@ _WAYS = {
     "none": (),
     "provenance": savings.REPLACEMENTS[:1],
     "operators": savings.REPLACEMENTS[1:2],
-    "histograms": savings.REPLACEMENTS[2:],
+    "code": savings.REPLACEMENTS[2:3],
+    "histograms": savings.REPLACEMENTS[3:],
     "all": savings.REPLACEMENTS,
 }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+import inspect
+import operator
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -50,6 +53,58 @@ def test_upstream_copies_provenance() -> None:
 def test_upstream_looks_for_operators_each_time() -> None:
     """The same."""
     assert _collects(exported_program)() is not _collects(exported_program)()
+
+
+def _doubled() -> torch.fx.GraphModule:
+    class Doubled(nn.Module):
+        def forward(self, x: torch.Tensor, times: int = 2) -> torch.Tensor:
+            return x * times
+
+    Doubled.forward.__annotations__ = {}  # as text they can't be pickled
+    return torch.fx.symbolic_trace(Doubled())
+
+
+def test_upstream_writes_code_at_once() -> None:
+    """The same."""
+    assert "_code" in vars(_doubled())
+    with savings.once():
+        assert "_code" not in vars(_doubled())
+
+
+_USES: dict[str, Callable[[torch.fx.GraphModule], object]] = {
+    "called": lambda module: module(torch.ones(2), times=3).tolist(),
+    "its forward called": lambda module: module.forward(torch.ones(2)).tolist(),
+    "its signature": lambda module: str(inspect.signature(module.forward)),
+    "its class's forward": lambda module: inspect.signature(type(module).forward).parameters.keys(),
+    "its code": lambda module: module.code,
+    "printed": str,
+    "what recompile returns": lambda module: (module.recompile().src, sorted(module.recompile().globals)),
+    "copied": lambda module: copy.deepcopy(module)(torch.ones(2)).tolist(),
+    "pickled": lambda module: pickle.loads(pickle.dumps(module))(torch.ones(2)).tolist(),
+    "exported": lambda module: torch.export.export(module, (torch.ones(2),)).graph_module.code,
+    "traced": lambda module: torch.fx.symbolic_trace(module).code,
+}
+
+
+@pytest.mark.parametrize("use", _USES.values(), ids=_USES)
+@pytest.mark.parametrize("changed", [False, True], ids=["new", "changed"])
+def test_code_that_is_written_late_is_the_same(use: Callable[[torch.fx.GraphModule], object], changed: bool) -> None:
+    """Asked for within the context, after it, and again after the graph was changed."""
+
+    def made() -> torch.fx.GraphModule:
+        module = _doubled()
+        if changed:
+            module(torch.ones(2))
+            next(node for node in module.graph.nodes if node.op == "call_function").target = operator.add
+            module.recompile()
+        return module
+
+    expected = use(made())
+    with savings.once():
+        assert use(made()) == expected
+        late = made()
+    assert "_code" not in vars(late)
+    assert use(late) == expected
 
 
 def test_within_the_context_alone() -> None:
