@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arm_recipes import check
+from arm_recipes.lowering.snapshot import snapshots
+from tests.checking import networks
 from tests.exports import exported
 from tests.models import Example
 
@@ -65,3 +67,26 @@ def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, lay
     (outcome,) = check(exported(recipe, model, samples=2, **options)).methods
     assert outcome.checked and outcome.wrong == ()
     assert outcome.compared + outcome.grouped >= 0.9 * outcome.layers
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(
+    ("model", "recipe"),
+    [
+        (networks.efficient_net, "ETHOSU_U85_INT8"),
+        (networks.efficient_net, "TOSA_A16W8"),
+        (networks.yolo, "ETHOSU_U85_INT8"),
+        (networks.yolo, "TOSA_A16W8"),
+        (networks.states, "ETHOSU_U55_INT8"),
+        (networks.states, "ETHOSU_U85_INT8"),
+    ],
+)
+def test_whole_networks_are_right_layer_by_layer(model: Callable[[], Example], recipe: str) -> None:
+    """An export that isn't right, at a layer or at a border, would have been refused."""
+    session = exported(recipe, model, samples=2)
+    (outcome,) = check(session).methods
+    assert outcome.checked and outcome.wrong == ()
+    assert outcome.compared + outcome.grouped >= 0.8 * outcome.layers
+    borders = snapshots(session)["forward"].borders
+    assert borders is not None and borders.delegates == 1
+    assert borders.outputs == len(session.get_executorch_program().execution_plan[0].outputs)

@@ -48,6 +48,12 @@ def mean_of_a_small_map() -> Example:
     return seeded(lambda: Function(lambda x: x.abs().mean((2, 3), keepdim=True)), (1, 4, 7, 7))
 
 
+def means_of_maps() -> Example:
+    """Of 56x56 and of 28x28."""
+    means = Function(lambda x: torch.cat([x.abs().mean((2, 3)), x[:, :, :28, :28].abs().mean((2, 3))], 1))
+    return seeded(lambda: means, (1, 4, 56, 56))
+
+
 def mean_of_rows() -> Example:
     return seeded(lambda: Function(lambda x: x.abs().mean(2)), (1, 4, 1000, 3))
 
@@ -80,6 +86,7 @@ def steep_softmax() -> Example:
 _A16W8: dict[Model, tuple[float, float]] = {
     mean_of_a_map: (60, 1),
     mean_of_a_small_map: (60, 47),
+    means_of_maps: (60, 30),
     mean_of_rows: (60, 35),
     mean_of_the_last: (60, 35),
     small_factor: (40, 1),
