@@ -7,23 +7,20 @@ rank-4 tensors; others have but one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from executorch.backends.cortex_m.passes.passes_utils import is_channels_last
 from executorch.exir.pass_manager import PassType
-from executorch.exir.program import EdgeProgramManager
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import Argument
 from torch.utils.hooks import RemovableHandle
 
-from arm_recipes.errors import LoweringError, ModelError
+from arm_recipes.errors import ModelError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import calls, kernel_name, where
 from arm_recipes.upstream.private import FakeTensor, FakeTensorMode, tree_map_only
 
 from .checks import dynamic_dimensions, refuse_dynamic
@@ -38,7 +35,6 @@ _NHWC_READERS = (
     torch.ops.aten.adaptive_avg_pool2d.default,
     torch.ops.aten.max_pool2d.default,
 )
-_NHWC_KERNELS = re.compile(r"quantized_((depthwise_|transpose_)?conv2d|(avg|max)_pool2d)")
 
 
 def in_layout(inputs: Any, io_layout: str) -> Any:
@@ -147,33 +143,6 @@ class InputCheck:
                     f"{tuple(node.meta['val'].stride())}. Layouts are changed only while an nn.Module is captured: "
                     f"give the nn.Module, or io_layout={other!r} if the program is meant to take {_AXES[other]}."
                 )
-        return []
-
-
-class KernelCheck:
-    """An edge manager callable that asks for no passes. Refuses a lowered program that feeds NCHW to NHWC kernels.
-
-    Nothing else would tell before the device does: the kernels' Python implementations read strides.
-
-    Raises:
-        LoweringError: such a kernel.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-
-    def __call__(self, edge_program_manager: EdgeProgramManager) -> list[PassType]:
-        for method in sorted(edge_program_manager.methods):
-            for node in calls(edge_program_manager.exported_program(method).graph_module):
-                namespace, name = kernel_name(node.target)
-                if namespace != "cortex_m":
-                    continue
-                if _NHWC_KERNELS.fullmatch(name) and not _reads_channels_last(node):
-                    raise LoweringError(
-                        f"{self._recipe.name}: in method {method!r}, {where(node)} would read a tensor that is not "
-                        "channels_last, for which its kernel on the device is not made. In the model's code, let "
-                        "x = x.contiguous(memory_format=torch.channels_last) come right before it."
-                    )
         return []
 
 

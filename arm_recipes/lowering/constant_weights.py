@@ -31,7 +31,7 @@ def fold_constant_weights(model: GraphModule) -> GraphModule:
             if (
                 isinstance(weight, Node)
                 and weight.op == "call_function"
-                and (value := _value(model, weight)) is not None
+                and (value := constant_value(model, weight)) is not None
             ):
                 _replace(model, node, weight, value)
     model.graph.eliminate_dead_code()
@@ -52,7 +52,7 @@ def _replace(model: GraphModule, layer: Node, weight: Node, value: Tensor) -> No
     note(model, Change("constant-weight", where(layer), what, why))
 
 
-def _value(model: GraphModule, node: Node) -> Tensor | None:
+def constant_value(model: GraphModule, node: Node) -> Tensor | None:
     """What a node gives; None where that depends on an input, on chance or on what is written elsewhere."""
     known: dict[Node, object] = {}
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 
+from executorch.backends.arm._passes import FoldAndAnnotateQParamsPass
 from executorch.backends.cortex_m.edge_compile_config import cortex_m_edge_compile_config
+from executorch.backends.cortex_m.passes import (
+    AtenToCortexMPass,
+    DecomposeHardswishPass,
+    QuantizedClampActivationPass,
+)
 from executorch.backends.cortex_m.passes.cortex_m_pass_manager import CortexMPassManager
 from executorch.backends.cortex_m.quantizer.quantizer import CortexMQuantizer
 from executorch.backends.cortex_m.target_config import CortexMTargetConfig
 from executorch.exir.capture import ExecutorchBackendConfig
-from executorch.exir.pass_base import ExportedProgramPassBase, ExportedProgramPassResult
+from executorch.exir.pass_base import ExportedProgramPassBase, ExportedProgramPassResult, ExportPass
 from executorch.exir.pass_manager import PassType
 from executorch.exir.program import EdgeProgramManager
 from executorch.export import ExportRecipe, LoweringRecipe
@@ -22,9 +28,14 @@ from arm_recipes.tools import cmsis_nn
 
 from .activation_limits import LimitByQuantization
 from .branches import BranchCheck
-from .channels_last import InputCheck, KernelCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
+from .channels_last import InputCheck, calibrate_in_layout, declare_inputs, lay_out_for_quantizer
 from .checks import ProgramCheck
+from .cmsis_nn_layers import rewrite_for_cmsis_nn
+from .device_library import use_kernels_that_are_there
+from .folded import ClampIntegers, CompareIntegers, ToCortexM
 from .integer_io import integer_io
+from .memory_order import put_in_order
+from .planned import CheckedPlanning
 from .portable_kernels import PortableCheck, QuantizerVerdicts
 from .quantization import quantization
 from .snapshot import TakeSnapshot
@@ -40,7 +51,10 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
         options,
         quantizer,
         QuantizerVerdicts(quantizer),
-        pre_prepare_passes=[lay_out_for_quantizer(options.io_layout)],
+        pre_prepare_passes=[
+            *([rewrite_for_cmsis_nn] if options.cures else []),
+            lay_out_for_quantizer(options.io_layout),
+        ],
         post_convert_passes=[cure.in_module for cure in cures],
     )
     before_calibration, after_calibration = calibrate_in_layout(options.io_layout)
@@ -52,10 +66,13 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
         tidy.append(DropUnusedConstants())
 
     def lower(manager: EdgeProgramManager) -> dict[str, list[PassType]]:
-        return {
-            method: [_Lowered(_lower(recipe, config, method, manager.exported_program(method))), *tidy]
-            for method in manager.methods
-        }
+        passes: dict[str, list[PassType]] = {}
+        for method in manager.methods:
+            lowered = _lower(recipe, config, method, manager.exported_program(method), cures=options.cures)
+            use_kernels_that_are_there(recipe, method, lowered, cures=options.cures)
+            put_in_order(recipe, method, lowered, cures=options.cures, contiguous_io=options.io_layout == "contiguous")
+            passes[method] = [_Lowered(lowered), *tidy]
+        return passes
 
     return ExportRecipe(
         name=recipe.value,
@@ -73,21 +90,37 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
                 *integer_io(recipe, options.io_dtype),
                 lower,
                 PortableCheck(recipe, options.allow_portable_fallback),
-                KernelCheck(recipe),
                 BranchCheck(recipe),
                 TakeSnapshot(recipe, options),
             ],
             edge_compile_config=cortex_m_edge_compile_config(),
         ),
         # As the script: Arm's runtimes expect everything inline.
-        executorch_backend_config=ExecutorchBackendConfig(extract_delegate_segments=False),
+        executorch_backend_config=ExecutorchBackendConfig(
+            extract_delegate_segments=False, memory_planning_pass=CheckedPlanning(recipe)
+        ),
     )
 
 
-def _lower(recipe: Recipe, config: CortexMTargetConfig, method: str, program: ExportedProgram) -> ExportedProgram:
+def _passes(cures: bool) -> list[type[ExportPass]]:
+    """Upstream's, or where cures are wanted those with ours between them."""
+    instead: dict[type[ExportPass], list[type[ExportPass]]] = {
+        FoldAndAnnotateQParamsPass: [FoldAndAnnotateQParamsPass, CompareIntegers],
+        QuantizedClampActivationPass: [QuantizedClampActivationPass, ClampIntegers],
+        DecomposeHardswishPass: [],
+        AtenToCortexMPass: [ToCortexM],
+    }
+    passes = CortexMPassManager.legacy_pass_list
+    return [each for known in passes for each in (instead.get(known, [known]) if cures else [known])]
+
+
+def _lower(
+    recipe: Recipe, config: CortexMTargetConfig, method: str, program: ExportedProgram, *, cures: bool
+) -> ExportedProgram:
     """Run upstream's Cortex-M passes. Not as a pass, as the session would wrap what they raise beyond recognition."""
     try:
-        lowered: ExportedProgram = CortexMPassManager(program, target_config=config).transform()
+        manager = CortexMPassManager(program, passes=_passes(cures), target_config=config)
+        lowered: ExportedProgram = manager.transform()
     except Exception as error:
         first: BaseException = error
         while first.__cause__ is not None:

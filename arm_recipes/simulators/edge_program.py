@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from arm_recipes.errors import SimulationError
+from arm_recipes.simulators.device_arithmetic import KERNELS
 from arm_recipes.simulators.worker.messages import Arrays
 from arm_recipes.upstream.graphs import operator_of
 
@@ -134,7 +135,7 @@ def run(
             elif step.operator in _CONTROL_FLOW:
                 values[step.name] = _CONTROL_FLOW[step.operator](*arguments)
             else:
-                values[step.name] = _operator(step.operator)(*_undilated(step.operator, arguments), **keywords)
+                values[step.name] = _operator(step.operator)(*arguments, **keywords)
             if watch is not None:
                 watch(step.name, values[step.name])
     return [_actual(output, values) for output in program.outputs]
@@ -227,22 +228,11 @@ def _operator(name: str) -> Callable[..., Any]:
         return operator.getitem
     if name == "alloc":
         return _alloc
+    if name in KERNELS:
+        return KERNELS[name]
     namespace, packet, overload = name.split(".")
     operator_overload: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
     return operator_overload
-
-
-def _undilated(name: str, arguments: list[Any]) -> list[Any]:
-    """The arguments of a convolution of integers, which torch can't dilate: a kernel with zeros in between does it."""
-    if name not in ("cortex_m.quantized_conv2d.default", "cortex_m.quantized_depthwise_conv2d.default"):
-        return arguments
-    values, weight, bias, stride, padding, (rows, columns), *others = arguments
-    if (rows, columns) == (1, 1):
-        return arguments
-    outputs, height, width, inputs = weight.shape  # of a depthwise convolution 1, height, width, outputs
-    spread = weight.new_zeros(outputs, (height - 1) * rows + 1, (width - 1) * columns + 1, inputs)
-    spread[:, ::rows, ::columns] = weight
-    return [values, spread, bias, stride, padding, [1, 1], *others]
 
 
 def _alloc(spec: Any) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from .private import EdgeOpOverload, OpOverload, tree_unflatten
+from .private import EdgeOpOverload, FakeTensor, OpOverload, tree_leaves, tree_map_only, tree_unflatten
 
 
 def calls(graph_module: GraphModule) -> Iterator[Node]:
@@ -122,3 +124,25 @@ def origin_of(node: Node) -> tuple[str, ...]:
         names.append(source.name)
         sources.extend(source.from_node)
     return tuple(names)
+
+
+def evaluate(node: Node) -> None:
+    """Work out a node's fake value from those of its arguments."""
+    values = tree_map_only(Node, lambda each: each.meta["val"], (node.args, node.kwargs))
+    mode = next(value.fake_mode for value in tree_leaves(values) if isinstance(value, FakeTensor))
+
+    def fake(value: Tensor) -> Tensor:
+        return value if isinstance(value, FakeTensor) else mode.from_tensor(value, static_shapes=True)
+
+    args, kwargs = tree_map_only(Tensor, fake, values)
+    with mode, torch.no_grad():
+        node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def call_before(node: Node, target: Any, *arguments: Any) -> Node:
+    """Insert a call before `node`, with what that knows of where it comes from."""
+    with node.graph.inserting_before(node):
+        made = node.graph.call_function(target, arguments)
+    made.meta = {key: value for key, value in node.meta.items() if key not in ("val", "spec")}
+    evaluate(made)
+    return made

@@ -14,9 +14,11 @@ from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leave
 
 edge_operators = _dialects.edge
 CLONE_DIM_ORDER = edge_operators.dim_order_ops._clone_dim_order.default
+TO_DIM_ORDER_COPY = edge_operators.dim_order_ops._to_dim_order_copy.default
 
 __all__ = [
     "CLONE_DIM_ORDER",
+    "TO_DIM_ORDER_COPY",
     "EdgeOpOverload",
     "FakeTensor",
     "FakeTensorMode",

@@ -125,11 +125,10 @@ def test_channels_last_equals_the_script(network: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("network", ["conv1d", "lstm"])
-def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(network: str, tmp_path: Path) -> None:
-    expected = compile_with_script(f"tests.tiny_models:{network}", "cortex-m55", tmp_path, "-q")
+def test_what_the_script_leaves_in_float_equals_it_where_that_is_allowed(tmp_path: Path) -> None:
+    expected = compile_with_script("tests.tiny_models:conv1d", "cortex-m55", tmp_path, "-q")
     with pytest.warns(UserWarning, match="on float portable kernels"):
-        session = _export(_example(network), io_layout="channels_last", allow_portable_fallback=True)
+        session = _export(_example("conv1d"), io_layout="channels_last", allow_portable_fallback=True)
     assert session.get_pte_buffer() == expected
 
 
@@ -175,11 +174,11 @@ def test_contiguous_costs_a_clone_and_gives_the_same_outputs(network: str) -> No
     both = [_exported(network), _exported(network, io_layout="channels_last")]
     contiguous, channels_last = (exported.program for exported in both)
     kernels = _kernels(contiguous)
-    images_out = network in ("residual", "depthwise")
-    assert kernels[_CLONE] == (2 if images_out else 1)  # of the layout; none that changes nothing
+    # Of the layout, for input and output; none that changes nothing, as of ds_cnn's one channel.
+    assert kernels[_CLONE] == {"residual": 2, "depthwise": 2, "ds_cnn": 0}[network]
     assert {**kernels, _CLONE: 0} == {**_kernels(channels_last), _CLONE: 0}
-    assert _cloned_types(contiguous) == {"CHAR"}
-    assert {name for name in kernels if not name.startswith("cortex_m::")} == {_CLONE}
+    assert _cloned_types(contiguous) <= {"CHAR"}
+    assert {name for name in kernels if not name.startswith("cortex_m::")} <= {_CLONE}
     assert _input_dim_order(contiguous) == [0, 1, 2, 3]
     assert _output_dim_order(contiguous) in ([0, 1, 2, 3], [0, 1])
     # As torch has it for one channel, whose place makes no difference: [0, 2, 1, 3].
@@ -366,8 +365,6 @@ _END = "Change the model there, or accept bigger, slower float kernels with allo
 @pytest.mark.parametrize(
     ("network", "operator", "instead"),
     [
-        ("conv3d", "aten.conv3d of deep.0: not supported, as executorch's Cortex-M quantizer has no pattern for "
-         "aten.conv3d.default", ""),
         ("conv1d", "aten.conv1d of conv: not supported, as executorch's Cortex-M quantizer has no pattern for "
          "aten.conv1d.default", " (a Conv2d over height 1 computes the same and is supported)"),
         ("lstm", "aten.lstm.input of lstm: not supported, as executorch's Cortex-M quantizer has no pattern for "
@@ -384,10 +381,9 @@ def test_what_cmsis_nn_does_not_have_is_named(network: str, operator: str, inste
 
 
 def test_allowed_fallback_is_a_warning_with_the_same_words() -> None:
-    with pytest.warns(UserWarning, match=r"^CORTEX_M55_INT8: .* aten\.conv3d of deep\.0: not supported"):
-        program = _export(_example("conv3d"), allow_portable_fallback=True).get_executorch_program()
+    with pytest.warns(UserWarning, match=r"^CORTEX_M55_INT8: .* aten\.conv1d of conv: not supported"):
+        program = _export(_example("conv1d"), allow_portable_fallback=True).get_executorch_program()
     assert _kernels(program)["aten::convolution"] == 1
-    assert _kernels(program)["cortex_m::quantized_linear"] == 1
 
 
 def test_nothing_is_warned_of_without_reason() -> None:
@@ -447,10 +443,11 @@ def test_a_wrong_layout_is_told_apart_from_what_is_not_supported() -> None:
     )
 
 
-def test_a_program_that_would_feed_nchw_to_nhwc_kernels_is_refused() -> None:
+def test_a_program_that_would_feed_nchw_to_nhwc_kernels_is_refused_or_mended() -> None:
     program = _quantized_by_hand(models.conv_net(), torch.channels_last, torch.contiguous_format)
-    with pytest.raises(LoweringError, match=r"would read a tensor that is not channels_last"):
-        export(program, export_recipe=_recipe())
+    with pytest.raises(LoweringError, match=r"would read 'cortex_m_quantize_per_tensor_default', which lies in memory"):
+        export(program, export_recipe=_recipe(cures=False))
+    assert _kernels(export(program, export_recipe=_recipe()).get_executorch_program())[_CLONE] == 1
 
 
 def test_a_program_whose_inputs_are_not_as_promised_is_refused() -> None:
@@ -459,24 +456,6 @@ def test_a_program_whose_inputs_are_not_as_promised_is_refused() -> None:
         export(program, export_recipe=_recipe())
     session = export(program, export_recipe=_recipe(io_layout="channels_last"))
     assert session.get_pte_buffer() == exported("CORTEX_M55_INT8", io_layout="channels_last").get_pte_buffer()
-
-
-def test_what_is_pooled_out_of_layout_is_refused_and_the_advice_helps() -> None:
-    class Pools(nn.Module):
-        def __init__(self, convert: bool) -> None:
-            super().__init__()
-            self.linear = nn.Linear(16, 64)
-            self.convert = convert
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.linear(x).view(1, 4, 4, 4)
-            if self.convert:
-                x = x.contiguous(memory_format=torch.channels_last)
-            return x.mean((2, 3))
-
-    with pytest.raises(LoweringError, match=r"let x = x\.contiguous\(memory_format=torch\.channels_last\) come right"):
-        _export(seeded(lambda: Pools(False), (1, 16)))
-    assert _kernels(_export(seeded(lambda: Pools(True), (1, 16))).get_executorch_program())[_CLONE] == 1
 
 
 def test_dynamic_shapes_are_refused() -> None:

@@ -1,0 +1,190 @@
+"""Cures between upstream's Cortex-M passes: operators whose scales were folded into them, and are then lost.
+
+Upstream folds quantize and dequantize operators into whatever they surround. A comparison with a number then compares
+the integers with that number; a hardswish that is not behind a convolution stays one on integers, for which there is
+no kernel, and behind one it becomes a product with a zero point that is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from executorch.backends.cortex_m.passes import AtenToCortexMPass, QuantizedClampActivationPass
+from executorch.backends.cortex_m.passes.passes_utils import get_activation_bounds, is_channels_last, quantize_val
+from executorch.backends.cortex_m.target_config import CortexMTargetConfig
+from executorch.backends.transforms.utils import create_constant_placeholder
+from executorch.exir.pass_base import ExportPass
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import GraphModule, Node
+from torch.fx.passes.infra.pass_base import PassResult
+from torch.nn import functional
+
+from arm_recipes.upstream.graphs import where
+from arm_recipes.upstream.private import CLONE_DIM_ORDER, edge_operators
+
+from .changes import note
+from .device_kernels import NHWC
+from .records import Change
+
+_aten = edge_operators.aten
+
+# Comparison -> whether integer q takes part in what is True, given its value and the number.
+_COMPARISONS: dict[Any, Callable[[Tensor, float], Tensor]] = {
+    _aten.gt.Scalar: lambda value, number: value > number,
+    _aten.ge.Scalar: lambda value, number: value >= number,
+    _aten.lt.Scalar: lambda value, number: value < number,
+    _aten.le.Scalar: lambda value, number: value <= number,
+    _aten.eq.Scalar: lambda value, number: value == number,
+    _aten.ne.Scalar: lambda value, number: value != number,
+}
+_RISING = (_aten.gt.Scalar, _aten.ge.Scalar)
+_FALLING = (_aten.lt.Scalar, _aten.le.Scalar)
+
+_PER_CHANNEL = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor)
+
+
+class CompareIntegers(ExportPass):
+    """Lets comparisons of integers with a number compare with the integer that this number is."""
+
+    def call(self, graph_module: GraphModule) -> PassResult:
+        for node in graph_module.graph.nodes:
+            if node.target in _COMPARISONS and (scale := _scale(node, "input_qparams")) is not None:
+                number = float(node.args[1])
+                node.args = (node.args[0], _threshold(node.target, number, *scale))
+                note(
+                    node,
+                    Change(
+                        "integer-comparison",
+                        where(node),
+                        f"compares with {node.args[1]:g}, which is {number:g} in its input's integers",
+                        "executorch compares the integers with the number itself",
+                    ),
+                )
+        graph_module.recompile()
+        return PassResult(graph_module, True)
+
+
+class ClampIntegers(ExportPass):
+    """Lets limits of integers be integers where upstream's QuantizedClampActivationPass, which goes before, left them.
+
+    It looks at the dtype of what is limited, and that is float until all operators are CMSIS-NN's.
+    """
+
+    def call(self, graph_module: GraphModule) -> PassResult:
+        for node in graph_module.graph.nodes:
+            if node.target not in QuantizedClampActivationPass.TARGETS or node.args[0].meta["val"].dtype == torch.int8:
+                continue
+            scale, bounds = _scale(node, "output_qparams"), get_activation_bounds(node)
+            if scale is None or bounds is None or _scale(node, "input_qparams") != scale:
+                continue
+            limits = [None if bound is None else int(quantize_val(bound, *scale, -128, 127)) for bound in bounds]
+            before = node.target
+            node.target, node.args = _aten.clamp.default, (node.args[0], *limits)
+            note(
+                node,
+                Change(
+                    "integer-limits",
+                    where(node),
+                    f"limits integers to {limits}, which are the limits of {before.__name__}",
+                    "executorch limits the integers to the numbers themselves",
+                ),
+            )
+        graph_module.recompile()
+        return PassResult(graph_module, True)
+
+
+class ToCortexM(ExportPass):
+    """In the place of upstream's AtenToCortexMPass, and just before it in one step, as values have no dtype in between:
+
+    - quantized hardswish operators look their result up in a table, as executorch has it for other activations;
+    - what is multiplied with one value per channel, or added to, is put into channels_last where it isn't.
+    """
+
+    def __init__(self, exported_program: ExportedProgram, target_config: CortexMTargetConfig) -> None:
+        super().__init__()
+        self._program = exported_program
+        self._upstream = AtenToCortexMPass(exported_program, target_config)
+
+    def call(self, graph_module: GraphModule) -> PassResult:
+        for node in list(graph_module.graph.nodes):
+            if node.target == _aten.hardswish.default:
+                self._look_up(node)
+            elif node.target in _PER_CHANNEL:
+                _lay_out(node)
+        result: PassResult = self._upstream.call(graph_module)
+        return result
+
+    def _look_up(self, node: Node) -> None:
+        before, after = _scale(node, "input_qparams"), _scale(node, "output_qparams")
+        if before is None or after is None:
+            return
+        graph = node.graph
+        with graph.inserting_before(next(iter(graph.find_nodes(op="placeholder")))):
+            table = create_constant_placeholder(
+                self._program, graph, f"{node.name}_lut", InputKind.PARAMETER, _table(before, after)
+            )
+        node.target = edge_operators.cortex_m.quantized_activation.default
+        node.args = (node.args[0], table)
+        note(
+            node,
+            Change(
+                "hardswish-table",
+                where(node),
+                "looks hardswish up in a table of 256 integers: exact to a step, and one kernel",
+                "executorch leaves it to aten::hardswish.out, which the device's library has not, or behind a "
+                "convolution multiplies with a zero point that is rounded",
+            ),
+        )
+
+
+def _lay_out(node: Node) -> None:
+    sources: Any = node.args[:2]
+    if any(_scale(node, "input_qparams", index) is None for index in (0, 1)):
+        return
+    values = [source.meta["val"] for source in sources]
+    channels = {(value.dim(), value.shape[1]) for value in values if value.dim() == 4}
+    if values[0].shape == values[1].shape or len(channels) != 1 or {value.dim() for value in values} != {4}:
+        return
+    large = max(sources, key=lambda source: source.meta["val"].numel())
+    if not is_channels_last(large.meta["val"]):
+        with node.graph.inserting_before(node):
+            copy = node.graph.call_function(CLONE_DIM_ORDER, (large,), {"dim_order": list(NHWC)})
+        copy.meta = {"val": large.meta["val"].to(memory_format=torch.channels_last)}
+        node.replace_input_with(large, copy)
+
+
+def _scale(node: Node, which: str, index: int = 0) -> tuple[float, int] | None:
+    """Scale and zero point of a node's input or output, where they were folded into it, one for all of int8."""
+    folded = (node.meta.get(which) or {}).get(index) if node.op == "call_function" else None
+    if folded is None or getattr(folded, "per_channel", False) or folded.dtype != torch.int8:
+        return None
+    return float(folded.scale), int(folded.zp)
+
+
+def _values(scale: float, zero_point: int) -> Tensor:
+    """What each int8 stands for, from -128 on, as a dequantize operator has it."""
+    return (torch.arange(-128, 128, dtype=torch.float32) - zero_point) * scale
+
+
+def _threshold(comparison: Any, number: float, scale: float, zero_point: int) -> float:
+    """The number with which integers have to be compared, halfway between two where that makes no difference."""
+    true = _COMPARISONS[comparison](_values(scale, zero_point), number).nonzero().flatten() - 128
+    if comparison in _RISING:
+        return float(true[0]) - 0.5 if len(true) else 127.5
+    if comparison in _FALLING:
+        return float(true[-1]) + 0.5 if len(true) else -128.5
+    equal = true if comparison is _aten.eq.Scalar else _values(scale, zero_point).eq(number).nonzero().flatten() - 128
+    return float(equal[0]) if len(equal) else 0.5
+
+
+def _table(before: tuple[float, int], after: tuple[float, int]) -> Tensor:
+    scale, zero_point = after
+    exact = functional.hardswish(_values(*before).double()) / scale
+    # Half away from zero, as executorch's own tables are made.
+    steps = [math.copysign(math.floor(abs(value) + 0.5), value) + zero_point for value in exact.tolist()]
+    return torch.tensor(steps).clamp(-128, 127).to(torch.int8)

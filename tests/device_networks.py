@@ -1,0 +1,160 @@
+"""Networks in which something reads memory in another way than the convolution before it writes it, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.models import Example
+
+
+class Network(nn.Module):
+    """What a function makes of the output of a convolution, the input and the parts it needs."""
+
+    def __init__(self, function: Callable[..., Any], first: nn.Module, parts: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.first = first
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, self.first(x), x)
+
+
+class _Row(NamedTuple):
+    function: Callable[..., Any]
+    parts: dict[str, Callable[[], nn.Module]]
+    first: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+
+
+def _conv(inputs: int, outputs: int, kernel: int = 3, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=options.pop("padding", kernel // 2), **options)
+
+
+def _of(
+    function: Callable[..., Any],
+    *,
+    outputs: int = 6,
+    channels: int = 4,
+    size: int = 8,
+    first: Callable[[], nn.Module] | None = None,
+    **parts: Callable[[], nn.Module],
+) -> _Row:
+    return _Row(function, parts, first or (lambda: _conv(channels, outputs)), (1, channels, size, size))
+
+
+def _last(inputs: int = 6) -> Callable[[], nn.Module]:
+    return lambda: _conv(inputs, 3)
+
+
+def _transposed(kernel: int, stride: int, padding: int, output_padding: int = 0) -> _Row:
+    return _of(
+        lambda net, y, x: net.up(y),
+        up=lambda: nn.ConvTranspose2d(6, 4, kernel, stride, padding, output_padding),
+    )
+
+
+def _split(net: Any, y: Tensor, x: Tensor) -> Tensor:
+    a, b = y.chunk(2, 1)
+    joined: Tensor = net.last(torch.cat([a, b, b + net.inner(b)], 1))
+    return joined
+
+
+def _normed(net: Any, y: Tensor, x: Tensor) -> Tensor:
+    normed: Tensor = net.last(net.norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+    return normed
+
+
+# The rows of the table that this was built from, with its cases and their neighbours.
+ROWS: dict[str, dict[str, _Row]] = {
+    "one channel": {
+        "in": _of(lambda net, y, x: y, channels=1),
+        "between": _of(lambda net, y, x: net.last(torch.sigmoid(y) * 0.5), outputs=1, last=_last(1)),
+        "out": _of(lambda net, y, x: net.last(y) + 1.5, last=lambda: _conv(6, 1)),
+    },
+    "wrong values": {
+        "cat": _of(lambda net, y, x: torch.cat([y, net.other(x)], 1), other=lambda: _conv(4, 5)),
+        "cat in height": _of(lambda net, y, x: torch.cat([y, net.other(x)], 2), other=lambda: _conv(4, 6)),
+        "permute": _of(lambda net, y, x: y.permute(0, 2, 3, 1)),
+        "stack": _of(lambda net, y, x: torch.stack([y, y.unsqueeze(1).squeeze(1)], 1)),
+        "flip": _of(lambda net, y, x: net.last(y.flip(3)), last=_last()),
+        "maximum": _of(lambda net, y, x: torch.maximum(y, net.other(x)), other=lambda: _conv(4, 6)),
+    },
+    "fails": {
+        "affine": _of(lambda net, y, x: y * 0.5 + 1),
+        "prelu": _of(lambda net, y, x: net.prelu(y), prelu=lambda: nn.PReLU(6)),
+        "where": _of(lambda net, y, x: torch.where(y > 0, y, y - y.mean((2, 3), keepdim=True))),
+        "select": _of(lambda net, y, x: y[:, 2]),
+        "amax": _of(lambda net, y, x: y.amax((2, 3))),
+        "argmax": _of(lambda net, y, x: y.argmax(1)),
+        "softmax": _of(lambda net, y, x: y.softmax(1)),
+        "repeat": _of(lambda net, y, x: y.repeat(1, 2, 1, 1)),
+        "roll": _of(lambda net, y, x: y.roll(2, 2)),
+        "reflect": _of(lambda net, y, x: net.last(F.pad(y, (1, 1, 1, 1), mode="reflect")), last=_last()),
+        "constant": _of(lambda net, y, x: y.abs() + torch.arange(6.0).view(6, 1, 1)),
+        "layer norm": _of(lambda net, y, x: F.layer_norm(y, (8,))),
+        "group norm": _of(lambda net, y, x: net.last(F.group_norm(y, 2)), last=_last()),
+        "channel shuffle": _of(lambda net, y, x: net.last(F.channel_shuffle(y, 2)), last=_last()),
+        "pixel shuffle": _of(lambda net, y, x: F.pixel_shuffle(y, 2), outputs=8),
+        "conv3d": _of(lambda net, y, x: net.deep(y.unsqueeze(2)).squeeze(2), deep=lambda: nn.Conv3d(6, 2, (1, 3, 3))),
+        "conv3d of depths": _of(
+            lambda net, y, x: net.deep(y.unflatten(1, (2, 3))),
+            deep=lambda: nn.Conv3d(2, 4, 3, (2, 1, 1), (1, 1, 1), groups=2),
+        ),
+        "nearest": _of(lambda net, y, x: F.interpolate(y, scale_factor=2.0), outputs=1),
+    },
+    "transposed": {
+        "4, 2, 1": _transposed(4, 2, 1),
+        "3, 2, 1, 1": _transposed(3, 2, 1, 1),
+        "5, 3, 1, 2": _transposed(5, 3, 1, 2),
+    },
+    "average": {"pool": _of(lambda net, y, x: F.avg_pool2d(y, 2))},
+    "of the input": {
+        "add": _of(lambda net, y, x: x + y, outputs=4),
+        "cat": _of(lambda net, y, x: net.last(torch.cat([y, x], 1)), last=_last(10)),
+    },
+    "between": {
+        "chunk": _of(lambda net, y, x: net.last(y.chunk(2, 1)[1]), last=_last(3)),
+        "slice": _of(lambda net, y, x: net.last(y[:, :, 1:, 1:]), last=_last()),
+        "permute": _of(lambda net, y, x: net.last(y.permute(0, 1, 3, 2)), last=_last()),
+        "layer norm": _of(_normed, norm=lambda: nn.LayerNorm(6), last=_last()),
+        "glu": _of(lambda net, y, x: net.last(F.glu(y, 1)), last=_last(3)),
+        "split": _of(_split, inner=lambda: nn.Sequential(_conv(3, 3), nn.ReLU()), last=_last(9)),
+    },
+    "hardswish": {
+        "of the input": _of(lambda net, y, x: y, first=lambda: nn.Sequential(nn.Hardswish(), _conv(4, 6))),
+        "of a sum": _of(lambda net, y, x: F.hardswish(y + net.other(x)), other=lambda: _conv(4, 6)),
+        "read twice": _of(lambda net, y, x: net.last(F.hardswish(y)) + y[:, :3], last=_last()),
+        "limits": _of(lambda net, y, x: F.hardtanh(y * torch.sigmoid(y.mean((2, 3), keepdim=True)), -0.1, 0.2)),
+    },
+    "pooling": {
+        "ceil": _of(lambda net, y, x: net.last(F.max_pool2d(y, 3, 2, ceil_mode=True)), last=_last(), size=16),
+    },
+    "others": {
+        "dilated": _of(lambda net, y, x: y, first=lambda: _conv(4, 6, dilation=2, padding=2)),
+        "attention": _of(lambda net, y, x: (y.flatten(2).transpose(1, 2) @ y.flatten(2)).softmax(-1)),
+        "bilinear": _of(lambda net, y, x: F.interpolate(y, scale_factor=2.0, mode="bilinear")),
+        "excitation": _of(
+            lambda net, y, x: y[:, :, 1:] * torch.sigmoid(y[:, :, 1:].mean((2, 3), keepdim=True)),
+        ),
+        "joined": _of(
+            lambda net, y, x: net.last(torch.cat([y, net.other(x), y], 1)), other=lambda: _conv(4, 5), last=_last(17)
+        ),
+        "several outputs": _of(lambda net, y, x: (y, y.amax(1), y.flatten(1), y > 0)),
+    },
+}
+NETWORKS = {f"{row}: {name}": each for row, cases in ROWS.items() for name, each in cases.items()}
+
+
+def example(name: str) -> Example:
+    """The network, with random weights, and an input."""
+    row = NETWORKS[name]
+    torch.manual_seed(0)
+    model = Network(row.function, row.first(), {part: make() for part, make in row.parts.items()})
+    return Example(model.eval(), (torch.randn(row.shape),))
