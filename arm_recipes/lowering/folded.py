@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from executorch.backends.cortex_m.passes import AtenToCortexMPass, QuantizedClampActivationPass
-from executorch.backends.cortex_m.passes.passes_utils import get_activation_bounds, is_channels_last, quantize_val
+from executorch.backends.cortex_m.passes.passes_utils import get_activation_bounds, quantize_val
 from executorch.backends.cortex_m.target_config import CortexMTargetConfig
 from executorch.backends.transforms.utils import create_constant_placeholder
 from executorch.exir.pass_base import ExportPass
@@ -32,6 +32,9 @@ from .device_kernels import NHWC
 from .records import Change
 
 _aten = edge_operators.aten
+
+# In node.meta["custom"] of a copy that goes if it changes nothing.
+IF_NEEDED = "arm_recipes_copy_if_needed"
 
 # Comparison -> whether integer q takes part in what is True, given its value and the number.
 _COMPARISONS: dict[Any, Callable[[Tensor, float], Tensor]] = {
@@ -102,7 +105,7 @@ class ToCortexM(ExportPass):
     """In the place of upstream's AtenToCortexMPass, and just before it in one step, as values have no dtype in between:
 
     - quantized hardswish operators look their result up in a table, as executorch has it for other activations;
-    - what is multiplied with one value per channel, or added to, is put into channels_last where it isn't.
+    - what is multiplied with one value per channel, or added to, is put into channels_last.
     """
 
     def __init__(self, exported_program: ExportedProgram, target_config: CortexMTargetConfig) -> None:
@@ -151,11 +154,11 @@ def _lay_out(node: Node) -> None:
     if values[0].shape == values[1].shape or len(channels) != 1 or {value.dim() for value in values} != {4}:
         return
     large = max(sources, key=lambda source: source.meta["val"].numel())
-    if not is_channels_last(large.meta["val"]):
-        with node.graph.inserting_before(node):
-            copy = node.graph.call_function(CLONE_DIM_ORDER, (large,), {"dim_order": list(NHWC)})
-        copy.meta = {"val": large.meta["val"].to(memory_format=torch.channels_last)}
-        node.replace_input_with(large, copy)
+    # Whether it will lie there is known only when all operators are CMSIS-NN's; `memory_order` drops it then.
+    with node.graph.inserting_before(node):
+        copy = node.graph.call_function(CLONE_DIM_ORDER, (large,), {"dim_order": list(NHWC)})
+    copy.meta = {"val": large.meta["val"].to(memory_format=torch.channels_last), "custom": {IF_NEEDED: True}}
+    node.replace_input_with(large, copy)
 
 
 def _scale(node: Node, which: str, index: int = 0) -> tuple[float, int] | None:

@@ -23,6 +23,7 @@ from arm_recipes.upstream.private import CLONE_DIM_ORDER, TO_DIM_ORDER_COPY, tre
 
 from .changes import note
 from .device_kernels import NHWC, Demand, Order, Placed, demand_of, reads_first_alone
+from .folded import IF_NEEDED
 from .records import Change
 
 _COPIES = (CLONE_DIM_ORDER, TO_DIM_ORDER_COPY)
@@ -126,6 +127,10 @@ class _Ordering:
         torch has one order for a tensor of one channel, and the runtime's copy fails where another is asked for.
         """
         result = _placed(copy)
+        if copy.meta.get("custom", {}).get(IF_NEEDED) and result == _placed(copy.all_input_nodes[0]):
+            copy.replace_all_uses_with(copy.all_input_nodes[0])
+            self._module.graph.erase_node(copy)
+            return True
         asked: Any = copy.kwargs.get("dim_order")
         if result is None or asked is None or tuple(asked) == result.order or not result.either:
             return False
