@@ -34,6 +34,7 @@ from .result import Pools
 POOL_ALIGNMENT = 16  # bytes: of arm_executor_runner's pools, and of an Ethos-U's scratch
 
 _ETHOS_U = "EthosUBackend"
+_MOST_DIMENSIONS = 16  # kTensorDimensionLimit, of tensor_dimension_limit.h; a byte for each
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,14 @@ def pools_for(program: Program, plan: ExecutionPlan, sizes: Sizes) -> Pools | No
             runner.take(arena, POOL_ALIGNMENT)
     _load(runner, plan, sizes)
     runner.take(len(plan.inputs) * sizes.evalue, 8)
-    method = _Arena()
+    method, alone = _Arena(), _Arena()
     _load(method, plan, sizes)
+    _load(alone, plan, sizes, temp=False)
     return Pools(
         method_bytes=method.used,
         runner_method_bytes=runner.used,
         temp_bytes=max([*_kernel_choices(plan, sizes), *scratches], default=0),
+        method_bytes_without_temp=alone.used,
     )
 
 
@@ -154,8 +157,8 @@ def _aligned(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def _load(arena: _Arena, plan: ExecutionPlan, sizes: Sizes) -> None:
-    """Take what Method::init takes, in its order."""
+def _load(arena: _Arena, plan: ExecutionPlan, sizes: Sizes, *, temp: bool = True) -> None:
+    """Take what Method::init takes, in its order; without a temporary pool also what the choice of kernels takes."""
     arena.take(len(plan.values) * sizes.evalue, 8)
     if plan.inputs:
         arena.take(len(plan.inputs), 1)  # which inputs are set
@@ -172,6 +175,12 @@ def _load(arena: _Arena, plan: ExecutionPlan, sizes: Sizes) -> None:
         for instruction in chain.instructions:
             if isinstance(instruction.instr_args, (KernelCall, DelegateCall)):
                 arena.take(len(instruction.instr_args.args) * sizes.pointer, sizes.pointer)
+            if isinstance(instruction.instr_args, KernelCall) and not temp:
+                arena.take(len(instruction.instr_args.args) * sizes.tensor_meta, sizes.pointer)
+                for index in instruction.instr_args.args:
+                    value = plan.values[index].val
+                    if isinstance(value, Tensor):
+                        arena.take(len(value.dim_order), 1)
 
 
 def _load_value(arena: _Arena, value: object, sizes: Sizes) -> None:
@@ -198,14 +207,13 @@ def _load_value(arena: _Arena, value: object, sizes: Sizes) -> None:
 
 
 def _kernel_choices(plan: ExecutionPlan, sizes: Sizes) -> list[int]:
-    """What the choice of each call's kernel takes: a TensorMeta per argument, and each tensor's dim order."""
-    choices = []
-    for call in (instruction.instr_args for chain in plan.chains for instruction in chain.instructions):
-        if isinstance(call, KernelCall):
-            values = [plan.values[index].val for index in call.args]
-            ranks = [len(value.dim_order) for value in values if isinstance(value, Tensor)]
-            choices.append(len(values) * sizes.tensor_meta + sum(ranks))
-    return choices
+    """How large the temporary pool has to be for the choice of each call's kernel to be made in it.
+
+    By Method::resolve_operator: for each argument a TensorMeta and the most dimensions that a tensor may have. What it
+    then takes is less; with a smaller pool it takes that of the method's, and keeps it.
+    """
+    calls = (instruction.instr_args for chain in plan.chains for instruction in chain.instructions)
+    return [len(call.args) * (sizes.tensor_meta + _MOST_DIMENSIONS) for call in calls if isinstance(call, KernelCall)]
 
 
 def _scratch_size(program: Program, delegate: BackendDelegate) -> int:

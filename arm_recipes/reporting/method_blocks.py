@@ -113,6 +113,8 @@ def _memory(method: MethodReport) -> Iterator[tuple[str, int]]:
         yield "method allocator's pool of a 32-bit firmware, at least", method.pools.method_bytes
         yield "the same in arm_executor_runner, with the planned memory", method.pools.runner_method_bytes
         yield "temporary allocator's pool, at least, without portable kernels' own", method.pools.temp_bytes
+        if not method.delegates:
+            yield "method allocator's pool where there is no temporary one", method.pools.method_bytes_without_temp
 
 
 def _details(method: MethodReport) -> Iterator[Block]:

@@ -146,14 +146,17 @@ class Pools:
         runner_method_bytes: bytes of the same, with what else arm_executor_runner takes of that pool: the plan's arenas
             before, and a list of the inputs after. This is the least `ET_ARM_BAREMETAL_METHOD_ALLOCATOR_POOL_SIZE` of
             a build that dumps nothing.
-        temp_bytes: most bytes that are taken of the temp allocator at a time: by an Ethos-U delegate's scratch, or by
-            the choice of one kernel at load time. A lower bound: a portable kernel may take more while it runs, which
-            no .pte tells. Those of Cortex-M take nothing: they are given their scratch, in the memory plan's arenas.
+        temp_bytes: least size of the temporary allocator's pool: an Ethos-U delegate's scratch, or what the runtime
+            asks for to choose a kernel in when the method is loaded. A portable kernel may take more while it runs,
+            which no .pte tells. Those of Cortex-M take nothing: they are given their scratch, in the memory plan's
+            arenas.
+        method_bytes_without_temp: `method_bytes` where that pool is smaller or there is none, and no delegate needs it.
     """
 
     method_bytes: int
     runner_method_bytes: int
     temp_bytes: int
+    method_bytes_without_temp: int
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 // Loads each method of a .pte, and prints its name, the bytes that it took of the method allocator, the bytes of the
-// pool when the plan's arenas come first and the inputs' list last, and the most bytes it took of the temp allocator.
+// pool when the plan's arenas come first and the inputs' list last, the least size of the temp allocator that spares the
+// method allocator, and the bytes that it took of that without a temp allocator.
 //
 //   load_methods program.pte [kernel to stand in for]...
 //
@@ -35,17 +36,6 @@ struct Pool {
   size_t size;
 };
 
-// Remembers how full it was.
-class Peak final : public MemoryAllocator {
- public:
-  explicit Peak(Pool& pool) : MemoryAllocator(pool.size, pool.data) {}
-  void reset() override {
-    most = std::max(most, used_size());
-    MemoryAllocator::reset();
-  }
-  size_t most = 0;
-};
-
 class EthosU final : public BackendInterface {
  public:
   bool is_available() const override {
@@ -66,18 +56,16 @@ void check(bool good, const char* what) {
   }
 }
 
-struct Used {
-  size_t method;
-  size_t temp;
-};
-
-Used load(const Program& program, const char* name, bool as_runner) {
+// What loading takes of the method allocator, with a temp allocator of `temp_size` bytes.
+size_t load(const Program& program, const char* name, bool as_runner, size_t temp_size) {
   auto meta = program.method_meta(name);
   check(meta.ok(), "method_meta");
   Pool method_pool(64 << 20), temp_pool(1 << 20), planned_pool(64 << 20);
-  Peak method_allocator(method_pool), temp_allocator(temp_pool);
+  temp_pool.size = temp_size;
+  MemoryAllocator method_allocator(method_pool.size, method_pool.data);
+  MemoryAllocator temp_allocator(temp_pool.size, temp_pool.data);
   MemoryAllocator planned_allocator(planned_pool.size, planned_pool.data);
-  MemoryAllocator& arenas = as_runner ? static_cast<MemoryAllocator&>(method_allocator) : planned_allocator;
+  MemoryAllocator& arenas = as_runner ? method_allocator : planned_allocator;
   std::vector<Span<uint8_t>> spans;
   for (size_t index = 0; index < meta->num_memory_planned_buffers(); ++index) {
     size_t size = meta->memory_planned_buffer_size(index).get();
@@ -92,8 +80,21 @@ Used load(const Program& program, const char* name, bool as_runner) {
   if (as_runner) {
     check(method_allocator.allocateList<EValue>(method->inputs_size()) != nullptr, "inputs");
   }
-  temp_allocator.reset();
-  return {method_allocator.used_size(), temp_allocator.most};
+  return method_allocator.used_size();
+}
+
+// The least size of the temp allocator with which loading takes no more of the method allocator than with a large one.
+size_t least_temp(const Program& program, const char* name) {
+  size_t few = load(program, name, false, 1 << 20), low = 0, high = 1 << 20;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (load(program, name, false, middle) == few) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
 }
 
 } // namespace
@@ -116,8 +117,8 @@ int main(int count, char** arguments) {
   check(program.ok(), "Program::load");
   for (size_t index = 0; index < program->num_methods(); ++index) {
     const char* name = program->get_method_name(index).get();
-    Used alone = load(*program, name, false);
-    Used runner = load(*program, name, true);
-    std::printf("%s %zu %zu %zu\n", name, alone.method, runner.method, alone.temp);
+    size_t method = load(*program, name, false, 1 << 20), runner = load(*program, name, true, 1 << 20);
+    size_t without_temp = load(*program, name, false, 0);
+    std::printf("%s %zu %zu %zu %zu\n", name, method, runner, least_temp(*program, name), without_temp);
   }
 }

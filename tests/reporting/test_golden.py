@@ -8,6 +8,7 @@ The files are written anew, to be read before they are committed, by
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _key_figures(report: ExportReport) -> str:
     ]
     if method.pools is not None:
         pools = method.pools
-        words.append(f"pools {pools.method_bytes}, {pools.runner_method_bytes}, {pools.temp_bytes}")
+        words.append(f"pools {', '.join(map(str, dataclasses.astuple(pools)))}")
     for estimate in report.vela_estimates:
         memory = ", ".join(f"{name} {kib:g}" for name, kib in estimate.memory_kib.items())
         words.append(f"{estimate.cycles} cycles, {estimate.milliseconds:.6g} ms, {estimate.macs} MACs, {memory}")
