@@ -143,6 +143,14 @@ ROWS: dict[str, dict[str, _Row]] = {
         "excitation": _of(
             lambda net, y, x: y[:, :, 1:] * torch.sigmoid(y[:, :, 1:].mean((2, 3), keepdim=True)),
         ),
+        "max pool": _of(lambda net, y, x: F.max_pool2d(y, 3, 2, 1), size=16),
+        "division": _of(lambda net, y, x: y / (net.other(x).abs() + 1), other=lambda: _conv(4, 6)),
+        "mean of channels": _of(lambda net, y, x: y - y.mean(1, keepdim=True)),
+        "lstm": _of(
+            lambda net, y, x: net.head(net.lstm(y.flatten(2).transpose(1, 2)[:, :5])[0][:, -1]),
+            lstm=lambda: nn.LSTM(6, 5, batch_first=True),
+            head=lambda: nn.Linear(5, 3),
+        ),
         "joined": _of(
             lambda net, y, x: net.last(torch.cat([y, net.other(x), y], 1)), other=lambda: _conv(4, 5), last=_last(17)
         ),

@@ -135,7 +135,7 @@ def test_a_simulator_is_a_module_and_a_row(copy: Path, worked: dict[str, Any]) -
     assert worked["simulator"] == "TOSA reference model, asked twice"
     assert worked["gates"]
     assert all(worked["gates"])
-    assert "[auto|reference|repeated|vulkan|fvp]" in (copy / "docs/cli.md").read_text(encoding="utf-8")
+    assert "[auto|reference|repeated|vulkan|fvp|qemu]" in (copy / "docs/cli.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

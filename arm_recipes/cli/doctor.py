@@ -27,6 +27,7 @@ from arm_recipes.documents.results import Result
 from arm_recipes.errors import ToolError
 from arm_recipes.recipes.catalog import RECIPES, Recipe
 from arm_recipes.recipes.names import typed
+from arm_recipes.tools import qemu
 from arm_recipes.tools.fvp import BOARDS, INSTALL, RUNNER
 from arm_recipes.tools.model_converter import find_model_converter
 from arm_recipes.tools.processes import run_tool
@@ -162,7 +163,7 @@ def checks(*, run: bool = True) -> tuple[Check, ...]:
         run: start those that are programs, to see whether they do (some tenths of a second); otherwise only look
             whether they are there.
     """
-    return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS), _fvp())
+    return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS), _fvp(), _qemu())
 
 
 def readiness(checks: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
@@ -295,6 +296,17 @@ def _fvp() -> Check:
     if lacking:
         return Check(name="Arm FVP", status=MISSING, detail=", ".join(lacking), action=f"For verify alone. {INSTALL}")
     return Check(name="Arm FVP", status=OK, detail=", ".join(paths))
+
+
+def _qemu() -> Check:
+    """QEMU and a runner for its Cortex-M55, on which `verify` can run a .pte."""
+    try:
+        path, runner = qemu.find("cortex-m55")
+    except ToolError:
+        lacking = [] if shutil.which(qemu.QEMU) else [f"{qemu.QEMU} is not on PATH"]
+        lacking = lacking or ["no runner"]
+        return Check(name="QEMU", status=MISSING, detail=", ".join(lacking), action=f"For verify alone. {qemu.INSTALL}")
+    return Check(name="QEMU", status=OK, detail=f"{path}, {runner.path.name}")
 
 
 def _with(what: str, required: SpecifierSet) -> str:

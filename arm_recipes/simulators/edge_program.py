@@ -193,6 +193,37 @@ def logical(array: np.ndarray[Any, Any], order: Sequence[int]) -> Tensor:
     return torch.from_numpy(array).permute(_back(order))
 
 
+def declared_inputs(snapshot: Snapshot) -> list[Tensor]:
+    """What a program takes, in order, as fake tensors."""
+    nodes = {node.name: node for node in snapshot.graph.find_nodes(op="placeholder")}
+    return [nodes[str(name)].meta["val"] for name in snapshot.signature.user_inputs]
+
+
+def declared_outputs(snapshot: Snapshot) -> list[Tensor]:
+    """What it gives."""
+    outputs: Any = snapshot.graph.output_node().args[0]
+    return [node.meta["val"] for node in outputs]
+
+
+def read_back(data: bytes, declared: Sequence[Tensor], simulator: str) -> list[Tensor]:
+    """The tensors of a program's outputs, whose bytes come one after the other.
+
+    Raises:
+        SimulationError: there are not as many bytes.
+    """
+    sizes = [value.numel() * value.element_size() for value in declared]
+    if len(data) != sum(sizes):
+        raise SimulationError(f"{simulator} left {len(data):,} bytes of outputs of {sum(sizes):,}.")
+    values, begin = [], 0
+    for value, size in zip(declared, sizes, strict=True):
+        order = value.dim_order()
+        shape = [int(value.shape[dimension]) for dimension in order]
+        dtype = torch.empty(0, dtype=value.dtype).numpy().dtype
+        values.append(logical(np.frombuffer(data[begin : begin + size], dtype).reshape(shape).copy(), order))
+        begin += size
+    return values
+
+
 def _back(order: Sequence[int]) -> list[int]:
     """The permutation that undoes `order`."""
     return sorted(range(len(order)), key=lambda dimension: order[dimension])

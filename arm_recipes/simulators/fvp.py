@@ -10,14 +10,10 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.export import ExportSession
 from torch import Tensor
-from torch.fx import Node
 
 from arm_recipes.errors import ModelError, SimulationError
 from arm_recipes.lowering.snapshot import Snapshot, snapshots
@@ -26,7 +22,7 @@ from arm_recipes.tools.processes import run_tool
 from arm_recipes.upstream.compile_specs import ethos_u_target
 
 from .base import SimulatedDelegate, Trace
-from .edge_program import logical, physical, refuse_state
+from .edge_program import declared_inputs, declared_outputs, physical, read_back, refuse_state
 
 # What the runner and the board say when something went wrong, while the FVP ends with status 0.
 _WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE)
@@ -68,10 +64,8 @@ class Fvp:
         self._macs = next(
             (_macs(one) for one in program.modules.values() if isinstance(one, LoweredBackendModule)), None
         )
-        nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
-        self._inputs = [nodes[str(name)] for name in program.signature.user_inputs]
-        outputs: Any = program.graph.output_node().args[0]
-        self._outputs: list[Node] = list(outputs)
+        self._inputs = declared_inputs(program)
+        self._outputs = declared_outputs(program)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         with tempfile.TemporaryDirectory() as folder:
@@ -79,11 +73,11 @@ class Fvp:
             (here / "program.pte").write_bytes(self._pte)
             # Short names, as the FVP cuts a long command line.
             line = "executor_runner -m program.pte -o out"
-            for index, (value, node) in enumerate(zip(inputs, self._inputs, strict=True)):
-                physical(value, node.meta["val"].dim_order()).tofile(here / f"i{index}.bin")
+            for index, (value, declared) in enumerate(zip(inputs, self._inputs, strict=True)):
+                physical(value, declared.dim_order()).tofile(here / f"i{index}.bin")
                 line += f" -i i{index}.bin"
             self._call(here, line)
-            return [self._output(here / f"out-{index}.bin", node) for index, node in enumerate(self._outputs)]
+            return [self._output(here / f"out-{index}.bin", declared) for index, declared in enumerate(self._outputs)]
 
     def trace(self, inputs: Sequence[Tensor]) -> Trace:
         raise SimulationError(f"{self.name} shows nothing of a program's inside. Leave out per_layer.")
@@ -119,18 +113,16 @@ class Fvp:
                 f"runner in {RUNNER} built for this board, with the kernels and the memory that the program needs?"
             )
 
-    def _output(self, file: Path, node: Node) -> Tensor:
-        declared: Tensor = node.meta["val"]
-        order = declared.dim_order()
-        shape = [int(declared.shape[dimension]) for dimension in order]
-        dtype = torch.empty(0, dtype=declared.dtype).numpy().dtype
+    def _output(self, file: Path, declared: Tensor) -> Tensor:
         data = file.read_bytes() if file.is_file() else b""
-        if len(data) != declared.numel() * dtype.itemsize:
+        size = declared.numel() * declared.element_size()
+        if len(data) != size:
             raise SimulationError(
-                f"{self.name} left {len(data):,} bytes of an output of {declared.numel() * dtype.itemsize:,}. Is the "
-                f"runner in {RUNNER} built with semihosting?"
+                f"{self.name} left {len(data):,} bytes of an output of {size:,}. Is the runner in {RUNNER} built with "
+                "semihosting?"
             )
-        return logical(np.frombuffer(data, dtype).reshape(shape).copy(), order)
+        (value,) = read_back(data, [declared], self.name)
+        return value
 
 
 def _macs(module: LoweredBackendModule) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from arm_recipes.errors import ArmRecipeError, SimulationError, ToolError, nearest
 from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.tools import qemu
 from arm_recipes.tools.fvp import find_board
 
 from .worker.process import start
@@ -88,6 +89,15 @@ SIMULATORS: tuple[Row, ...] = (
         automatic=False,
         traces=False,
         needs=lambda recipe: find_board(recipe.target.name),
+    ),
+    Row(
+        name="qemu",
+        families=(Family.CORTEX_M,),
+        made_by="arm_recipes.simulators.qemu.Qemu",
+        runs="programs for Cortex-M",
+        automatic=False,
+        traces=False,
+        needs=lambda recipe: qemu.find(recipe.target.name),
     ),
 )
 

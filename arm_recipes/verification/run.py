@@ -121,7 +121,8 @@ def verify(
         simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
             any other recipe the reference simulator of its family; ``reference`` or ``vulkan`` for one of them.
             ``fvp``, for Ethos-U, Cortex-M55 and M85: the .pte on Arm's FVP on PATH, by the runner that the environment
-            variable ARM_RECIPES_FVP_RUNNER names.
+            variable ARM_RECIPES_FVP_RUNNER names. ``qemu``, for Cortex-M55 and M85: the .pte on QEMU's Cortex-M55, by
+            the runner that ARM_RECIPES_RUNNER names or that of the package mlia-ethos-u.
         per_layer: trace the error layer by layer.
         metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
             top-1 and top-5. Its name is what the report calls it. The labels may then be anything: numbers, tensors.

@@ -10,6 +10,7 @@ import pytest
 
 from arm_recipes.cli import doctor, group
 from arm_recipes.recipes import catalog, names
+from arm_recipes.tools import qemu
 from arm_recipes.tools.fvp import RUNNER
 
 from .documents import valid
@@ -67,13 +68,29 @@ def test_what_is_missing_is_said_where_it_is_wanted(monkeypatch: pytest.MonkeyPa
     assert check.action == "Install it with: pip install 'no-such-package'."
 
 
+def _of(name: str) -> doctor.Check:
+    return next(check for check in doctor.checks() if check.name == name)
+
+
+def test_an_emulator_is_wanted_by_no_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(qemu.RUNNER, str(tmp_path / "runner.elf"))
+    check = _of("QEMU")
+    assert (check.status, check.detail, check.wanted_by) == (doctor.MISSING, "qemu-system-arm is not on PATH", ())
+    assert check.action is not None and "pip install 'arm_recipes[emulation]'" in check.action
+    (tmp_path / qemu.QEMU).touch(mode=0o755)
+    assert _of("QEMU").detail == "no runner"
+    (tmp_path / "runner.elf").touch()
+    assert (_of("QEMU").status, _of("QEMU").detail) == (doctor.OK, f"{tmp_path / qemu.QEMU}, runner.elf")
+
+
 def test_an_fvp_is_wanted_by_no_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(RUNNER, raising=False)
-    check = doctor.checks()[-1]
+    check = _of("Arm FVP")
     assert (check.name, check.status, check.wanted_by) == ("Arm FVP", doctor.MISSING, ())
     assert check.detail == f"none on PATH, {RUNNER} names no file"
     program = tmp_path / "FVP_Corstone_SSE-320"
     program.touch(mode=0o755)
     monkeypatch.setenv(RUNNER, str(program))
-    assert (doctor.checks()[-1].status, doctor.checks()[-1].detail) == (doctor.OK, str(program))
+    assert (_of("Arm FVP").status, _of("Arm FVP").detail) == (doctor.OK, str(program))

@@ -91,7 +91,7 @@ def test_the_check_for_torch_can_fail() -> None:
         (["verify", "m.py", "-r", "tosa-int8", "--data", ".", "--max-accuracy-drop", "1"], "needs --labels."),
         (["verify", "m.py", "-r", "tosa-int8", "--min-sqnr", "much"], "'much' is not a valid float."),
         (["verify", "m.py", "-r", "tosa-int8", "--timeout", "0"], "0.0 is not in the range x>0."),
-        (["verify", "m.py", "-r", "tosa-int8", "--simulator", "qemu"], "'qemu' is not one of 'auto', 'reference',"),
+        (["verify", "m.py", "-r", "tosa-int8", "--simulator", "renode"], "'renode' is not one of 'auto', 'reference',"),
         (
             ["verify", "m.py", "-r", "tosa-int8", "--simulator", "vulkan"],
             "simulator='vulkan' runs .vgf files, and TOSA_INT8 makes none. Allowed: 'auto', 'reference'.",

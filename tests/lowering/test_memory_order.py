@@ -5,6 +5,7 @@ That it does on the device is told by tests/simulators/test_vectors.py, on what 
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.exports import random_samples
 _ROW = ArmRecipeType.CORTEX_M55_INT8
 
 
+@functools.cache
 def _exported(name: str, **options: Any) -> ExportSession:
     example = device_networks.example(name)
     with warnings.catch_warnings():

@@ -34,7 +34,7 @@ def test_where_auto_can_pass_over_a_simulator_it_has_something_to_note() -> None
 @pytest.mark.parametrize(
     ("simulator", "recipe", "message"),
     [
-        ("qemu", "TOSA_INT8", "simulator='qemu' is no simulator. Allowed: 'auto', 'reference'."),
+        ("renode", "TOSA_INT8", "simulator='renode' is no simulator. Allowed: 'auto', 'reference'."),
         ("vulcan", "VGF_FP", "Did you mean 'vulkan'? Allowed: 'auto', 'reference', 'vulkan'."),
         (
             "vulkan",

@@ -1,0 +1,81 @@
+"""The .pte itself on emulated hardware: executorch's runtime and CMSIS-NN on QEMU's Cortex-M55."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from executorch.export import ExportSession
+from torch import Tensor
+
+from arm_recipes.errors import ModelError, SimulationError
+from arm_recipes.lowering.snapshot import Snapshot, snapshots
+from arm_recipes.tools.qemu import MACHINE, QEMU, RUNNER, find, run_packaged, run_semihosted
+
+from .base import SimulatedDelegate, Trace
+from .edge_program import declared_inputs, declared_outputs, physical, read_back, refuse_state
+
+
+class Qemu:
+    """See `base.Simulator`. Shows nothing of a program's inside, so that `trace` is refused."""
+
+    name = f"QEMU's {MACHINE}, a Cortex-M55"
+    inside = ""
+    delegates: tuple[SimulatedDelegate, ...] = ()
+    proves = (
+        "that the .pte, run by executorch's runtime and its kernels on an emulated Cortex-M55, computes what the model "
+        "does. It does not prove a device's timing"
+    )
+
+    def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float) -> None:
+        """
+        Args:
+            session: done with its export.
+            program: its only method.
+            timeout: seconds for one sample.
+
+        Raises:
+            ToolError: QEMU or the runner is missing, or not for the recipe's target.
+            SimulationError: the program keeps state, or calls a kernel that the runner has not.
+            ModelError: the session's program has other methods.
+        """
+        if len(snapshots(session)) > 1:
+            raise ModelError(
+                "simulator='qemu' runs a program's only method, and this one has several. Export it alone."
+            )
+        self._qemu, self._runner = find(program.recipe.target.name)
+        refuse_state(program.signature)
+        self._pte = session.get_pte_buffer()
+        self._timeout = timeout
+        (plan,) = session.get_executorch_program().execution_plan
+        missing = self._runner.lacks(frozenset(f"{each.name}.{each.overload}" for each in plan.operators))
+        if missing:
+            raise SimulationError(
+                f"The runner {self._runner.path.name} has no {', '.join(missing)}, which the program calls. Set "
+                f"{RUNNER} to an arm_executor_runner of executorch 1.5.1 with these kernels, or leave out simulator=."
+            )
+        self.notes: tuple[str, ...] = (f"Run by {self._runner.path.name} on {QEMU}.",)
+        self._inputs = declared_inputs(program)
+        self._outputs = declared_outputs(program)
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        data = [
+            physical(value, declared.dim_order()).tobytes()
+            for value, declared in zip(inputs, self._inputs, strict=True)
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            run = (self._qemu, self._runner, self._pte)
+            if self._runner.packaged:
+                ran = run_packaged(*run, b"".join(data), Path(folder), timeout=self._timeout)
+                self.notes = (self.notes[0], _pools(ran.method_bytes, ran.temp_bytes))
+            else:
+                ran = run_semihosted(*run, data, Path(folder), timeout=self._timeout)
+        return read_back(ran.outputs, self._outputs, self.name)
+
+    def trace(self, inputs: Sequence[Tensor]) -> Trace:
+        raise SimulationError(f"{self.name} shows nothing of a program's inside. Leave out per_layer.")
+
+
+def _pools(method: int | None, temp: int | None) -> str:
+    return f"It took {method or 0:,} bytes of its method allocator, and {temp or 0:,} of its temporary one."
