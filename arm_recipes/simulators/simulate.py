@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,14 +10,15 @@ from executorch.export import ExportSession
 from torch import Tensor
 from torch.fx import Node
 
-from arm_recipes.errors import SimulationError
+from arm_recipes.errors import ArmRecipeError, SimulationError
 from arm_recipes.lowering.snapshot import method_of, snapshots
 from arm_recipes.samples.inputs import dtype_text
 from arm_recipes.samples.models import argument_names
 from arm_recipes.samples.nesting import of_call, without_nesting
 from arm_recipes.upstream.session import example_inputs, given_models
 
-from .registry import check_simulator, make_simulator
+from .program_file import ProgramFile
+from .registry import AUTO, REFERENCE, check_simulator, make_simulator
 
 
 class SimulatedProgram:
@@ -86,8 +88,12 @@ class SimulatedProgram:
 
 
 def simulate(
-    session: ExportSession, *, method: str | None = None, simulator: str = "auto", timeout: float = 120.0
-) -> SimulatedProgram:
+    session: ExportSession | str | os.PathLike[str],
+    *,
+    method: str | None = None,
+    simulator: str = "auto",
+    timeout: float = 120.0,
+) -> SimulatedProgram | ProgramFile:
     """The lowered program of a session as a function, run on this machine by a simulator.
 
         detect = simulate(export(detector, ArmRecipeType.ETHOSU_U55_INT8, image, calibration=images))
@@ -96,9 +102,10 @@ def simulate(
     So that a pipeline of several networks, with what is between them, can be run as a whole on what was lowered.
 
     Args:
-        session: done with its export; also one of executorch's own `export`.
+        session: done with its export; also one of executorch's own `export`. Or the path of a .pte of Cortex-M kernels,
+            whoever made it, which is run in its planned memory on the reference simulator.
         method: of the program; may be left out where there is but one.
-        simulator: as `verify` takes it.
+        simulator: as `verify` takes it, for a session.
         timeout: seconds that the simulator may take for one delegate, or one program, in one call.
 
     Raises:
@@ -106,6 +113,12 @@ def simulate(
         SimulationError: the program can't be simulated.
         ToolError: the simulator asked for is not installed.
     """
+    if isinstance(session, (str, os.PathLike)):
+        if simulator not in (AUTO, REFERENCE):
+            raise ArmRecipeError(
+                f"simulator={simulator!r}: a file is run on the reference simulator. Leave it out, or give the session."
+            )
+        return ProgramFile(session, method, timeout)
     return SimulatedProgram(session, method, simulator, timeout)
 
 

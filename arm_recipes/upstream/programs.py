@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir._serialize._serialize import serialize_for_executorch
 from executorch.exir.schema import Program
 from executorch.export import ExportSession
 from torch import Tensor
 from torch.export import ExportedProgram, ModuleCallEntry
 from torch.export.graph_signature import ExportGraphSignature
+
+from arm_recipes.errors import ModelError
 
 from .private import tree_flatten
 from .session import from_context
@@ -45,6 +48,21 @@ def rebuilt(
         constants=program.constants if constants is None else dict(constants),
         verifiers=[program.verifier],
     )
+
+
+def read_pte(data: bytes, path: str) -> Program:
+    """The program in a .pte, with its constants.
+
+    Raises:
+        ModelError: it is none.
+    """
+    # Upstream: deserialize_pte_binary, of which executorch has nothing public. Holds for executorch 1.5.1;
+    # tests/simulators/test_planned_program.py::test_a_file_is_a_function fails when it is gone.
+    try:
+        program: Program = deserialize_pte_binary(data).program
+    except Exception as error:  # of several types, as the file is
+        raise ModelError(f"{path!r} is no .pte that can be read: {type(error).__name__}: {error}.") from error
+    return program
 
 
 def without_inputs(program: ExportedProgram, names: Collection[str]) -> ExportedProgram:

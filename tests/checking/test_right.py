@@ -74,11 +74,8 @@ def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, lay
     ("model", "recipe"),
     [
         (networks.efficient_net, "ETHOSU_U85_INT8"),
-        (networks.efficient_net, "TOSA_A16W8"),
         (networks.yolo, "ETHOSU_U85_INT8"),
-        (networks.yolo, "TOSA_A16W8"),
         (networks.states, "ETHOSU_U55_INT8"),
-        (networks.states, "ETHOSU_U85_INT8"),
     ],
 )
 def test_whole_networks_are_right_layer_by_layer(model: Callable[[], Example], recipe: str) -> None:

@@ -123,17 +123,16 @@ def test_none_is_lost_on_cortex_m() -> None:
     session = exported("CORTEX_M55_INT8", met_cortex_m, samples=8)
     steps = _most_steps(session, met_cortex_m())
     assert max(steps) <= 2, steps
-    assert len(changes(session)["forward"]) == len(steps)
+    assert sum(change.id == "relu-range" for change in changes(session)["forward"]) == len(steps)
     assert not any("clamp" in str(node.target) for node in snapshots(session)["forward"].graph.nodes)
 
 
 @pytest.mark.no_cover
 def test_upstream_loses_them() -> None:
     """Where this fails, executorch has mended it, and the cure can go."""
-    for recipe in ("TOSA_INT8", "CORTEX_M55_INT8"):
-        session = exported(recipe, met_once, samples=8, cures=False, check=False)
-        assert max(_most_steps(session, met_once())) > 20
-        assert changes(session) == {}
+    session = exported("TOSA_INT8", met_once, samples=8, cures=False, check=False)
+    assert max(_most_steps(session, met_once())) > 20
+    assert changes(session) == {}
 
 
 @pytest.mark.no_cover

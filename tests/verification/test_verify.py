@@ -429,7 +429,7 @@ def test_the_kept_program_goes_with_its_session() -> None:
         (([(_DATA[0][0], 1)],), {"labels": [1]}, CalibrationError, "labels= is given, and the data holds labels too"),
         (([torch.zeros(1, 3, 4, 4)],), {}, CalibrationError, r"the model takes \(1, 3, 8, 8\)"),
         ((_DATA,), {"simulator": "vulkan"}, ArmRecipeError, "runs .vgf files, and TOSA_INT8 makes none"),
-        ((_DATA,), {"simulator": "qemu"}, ArmRecipeError, "simulator='qemu' is no simulator. Allowed: 'auto'"),
+        ((_DATA,), {"simulator": "renode"}, ArmRecipeError, "simulator='renode' is no simulator. Allowed: 'auto'"),
     ],
 )
 def test_misuse(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -1,14 +1,17 @@
-"""Runs edge programs without delegates on the Python reference kernels of executorch's operator libraries."""
+"""Runs programs without delegates on the Python reference kernels of executorch's operator libraries: lowered graphs,
+and what a .pte has of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from arm_recipes.simulators import planned_program
 from arm_recipes.simulators.edge_program import Program, from_message, packed, run, unpacked
+from arm_recipes.simulators.planned_program import PlannedProgram
 
 from .messages import Arrays, serve
 
-_programs: dict[str, Program] = {}
+_programs: dict[str, Program | PlannedProgram] = {}
 
 
 def handle(request: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -16,15 +19,17 @@ def handle(request: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arr
     if request["do"] == "forget":
         _programs.clear()
     elif request["do"] == "load":
-        _programs[request["program"]] = from_message(request["content"], arrays)
+        make = planned_program.from_message if "instructions" in request["content"] else from_message
+        _programs[request["program"]] = make(request["content"], arrays)
     elif request["do"] == "run":
-        inputs = unpacked(request["orders"], arrays)
+        given = unpacked(request["orders"], arrays)
+        inputs = [given[str(index)] for index in range(len(given))]
         values: dict[str, Any] = {}
-        outputs = run(
-            _programs[request["program"]],
-            [inputs[str(index)] for index in range(len(inputs))],
-            watch=values.__setitem__,
-        )
+        program = _programs[request["program"]]
+        if isinstance(program, PlannedProgram):
+            outputs = planned_program.run(program, inputs)
+        else:
+            outputs = run(program, inputs, watch=values.__setitem__)
         tensors = {f"output.{index}": output for index, output in enumerate(outputs)}
         if request["traced"]:
             tensors |= {f"step.{name}": value for name, value in values.items() if hasattr(value, "dim_order")}
