@@ -17,7 +17,15 @@ from torch.fx import Graph, Node
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import arguments_by_name, call_before, calls, kernel_name, operator_of, where
+from arm_recipes.upstream.graphs import (
+    arguments_by_name,
+    call_before,
+    calls,
+    kernel_name,
+    operator_of,
+    where,
+    where_in_code,
+)
 from arm_recipes.upstream.private import edge_operators
 
 from .changes import note
@@ -47,8 +55,9 @@ def use_kernels_that_are_there(recipe: Recipe, method: str, program: ExportedPro
         problem = _problem(node)
         if problem:
             raise LoweringError(
-                f"{recipe.name}: in method {method!r}, {where(node)} {problem}: the program would fail on the device. "
-                "Put operators in its place that there are kernels for; docs/cortex_m.md lists what is known to run."
+                f"{recipe.name}: in method {method!r}, {where_in_code(node)} {problem}: the program would fail on the "
+                "device. Put operators in its place that there are kernels for; docs/cortex_m.md says which are known to "
+                "run."
             )
     graph.lint()
     program.graph_module.recompile()

@@ -18,7 +18,7 @@ from torch.fx import GraphModule, Node
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import evaluate, is_operator, kernel_name, where
+from arm_recipes.upstream.graphs import evaluate, is_operator, kernel_name, where, where_in_code
 from arm_recipes.upstream.private import CLONE_DIM_ORDER, TO_DIM_ORDER_COPY, tree_leaves
 
 from .changes import note
@@ -193,8 +193,8 @@ class _Ordering:
     def _refuse(self, node: Node, problem: str) -> None:
         demand = demand_of(_kernel(node)) if is_operator(node) else Demand.IN_SEQUENCE
         raise LoweringError(
-            f"{self._recipe.name}: in method {self._method!r}, {where(node)} {problem}, and its kernel on the device "
-            f"takes {demand.text}. "
+            f"{self._recipe.name}: in method {self._method!r}, {where_in_code(node)} {problem}, and its kernel on the "
+            f"device takes {demand.text}. "
             + (
                 "In the model's code, let x = x.contiguous() come right before it, or after it."
                 if self._cures

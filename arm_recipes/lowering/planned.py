@@ -17,7 +17,7 @@ from torch.fx.passes.infra.pass_base import PassResult
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.upstream.graphs import arguments_by_name, calls, kernel_name, operator_of, where
+from arm_recipes.upstream.graphs import arguments_by_name, calls, kernel_name, operator_of, where_in_code
 from arm_recipes.upstream.private import tree_leaves
 
 from .device_kernels import Demand, Placed, demand_of, reads_first_alone
@@ -58,10 +58,11 @@ def violations(graph_module: GraphModule) -> Iterator[str]:
         wanted = demand.wanted(tensors) if tensors else ()
         for tensor, order in zip(tensors, wanted, strict=True):
             if order is not None:
-                yield f"{where(node)} reads a tensor in memory order {tensor.order}, and its kernel takes {demand.text}"
+                at = where_in_code(node)
+                yield f"{at} reads a tensor in memory order {tensor.order}, and its kernel takes {demand.text}"
         if not demand.gives(tensors, results):
             orders = ", ".join(str(result.order) for result in results)
-            yield f"{where(node)} gives tensors in memory order {orders}, and its kernel takes {demand.text}"
+            yield f"{where_in_code(node)} gives tensors in memory order {orders}, and its kernel takes {demand.text}"
 
 
 def _read(node: Node) -> Iterator[Placed]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,6 +115,13 @@ def where(node: Node) -> str:
     """The operator, and the module that it comes from."""
     path = module_path(node)
     return f"{operator_name(node)} of {path}" if path else operator_name(node)
+
+
+def where_in_code(node: Node) -> str:
+    """`where`, and the line of the user's model: ``aten.cat of neck (model.py:12)``; without where it isn't known."""
+    lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    own = [(file, line) for file, line in lines if "site-packages" not in file and "dist-packages" not in file]
+    return f"{where(node)} ({Path(own[-1][0]).name}:{own[-1][1]})" if own else where(node)
 
 
 def origin_of(node: Node) -> tuple[str, ...]:

@@ -65,6 +65,11 @@ def test_what_was_changed_is_told_and_nothing_is_without_cures(name: str, cures:
         _exported(name, cures=False)
 
 
+def test_a_refusal_names_the_line_of_the_model() -> None:
+    with pytest.raises(LoweringError, match=r"aten\.cat \(device_networks\.py:\d+\) would read '\w+', which lies"):
+        _exported("wrong values: cat", cures=False)
+
+
 def test_what_needs_nothing_is_as_upstream_has_it() -> None:
     for name in ("of the input: add", "average: pool"):
         session = _exported(name)
