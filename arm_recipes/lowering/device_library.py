@@ -56,8 +56,8 @@ def use_kernels_that_are_there(recipe: Recipe, method: str, program: ExportedPro
         if problem:
             raise LoweringError(
                 f"{recipe.name}: in method {method!r}, {where_in_code(node)} {problem}: the program would fail on the "
-                "device. Put operators in its place that there are kernels for; docs/cortex_m.md says which are known to "
-                "run."
+                "device. Put operators in its place that there are kernels for; docs/cortex_m.md says which are known "
+                "to run."
             )
     graph.lint()
     program.graph_module.recompile()
