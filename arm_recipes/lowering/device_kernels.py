@@ -150,7 +150,7 @@ _BY_DEMAND: dict[Demand, str] = {
     Demand.IN_SEQUENCE: "aten.view_copy",
     # upsample_util.cpp, kernel_ops_util.cpp, op_convolution.cpp: by strides, after a look at in and out.
     Demand.EITHER: """
-        aten.upsample_nearest2d aten.upsample_bilinear2d aten.max_pool2d_with_indices aten.convolution""",
+        aten.upsample_nearest2d aten.upsample_bilinear2d aten.max_pool2d_with_indices""",
     # By tensors_have_same_dim_order, or without a look; broadcast_indexes_range.h broadcasts contiguous results only.
     Demand.ALIKE: """
         aten.abs aten.acos aten.acosh aten.add aten.asin aten.asinh aten.atan aten.atan2 aten.atanh aten.bitwise_and
@@ -165,7 +165,7 @@ _BY_DEMAND: dict[Demand, str] = {
 _DEMANDS = {name: demand for demand, names in _BY_DEMAND.items() for name in names.split()}
 
 # Kernels whose further tensors are no images: weights, tables, scratch memory.
-_READS_FIRST = ("cortex_m.quantized_activation", "aten.convolution")
+_READS_FIRST = ("cortex_m.quantized_activation",)
 
 # op_transpose.cpp, kMaxSupportedDims; kernel_ops_util.cpp, check_convolution_args.
 _MOST_DIMENSIONS = {"cortex_m.transpose": 4, "cortex_m.pad": 4, "aten.convolution": 4}

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from arm_recipes.errors import ModelError, SimulationError
-from arm_recipes.recipes.catalog import Family
 from arm_recipes.upstream.private import tree_leaves
 from arm_recipes.upstream.programs import read_pte
 
@@ -26,7 +25,10 @@ class ProgramFile:
     """
 
     name = NAME
-    proves = Family.CORTEX_M.facts.reference_proves
+    proves = (
+        "what the .pte's calls of kernels compute in its planned memory, with CMSIS-NN's integers. It does not prove a "
+        "device's timing"
+    )
 
     def __init__(self, path: str | os.PathLike[str], method: str | None, timeout: float) -> None:
         """
