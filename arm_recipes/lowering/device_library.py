@@ -49,7 +49,7 @@ def use_kernels_that_are_there(recipe: Recipe, method: str, program: ExportedPro
     """
     graph = program.graph
     for node in list(graph.nodes):
-        if node.op == "call_function" and node.target in _INSTEAD and cures and _is_missing(node):
+        if node.op == "call_function" and node.target in _INSTEAD and cures and _problem(node):
             _replace(graph, node, *_INSTEAD[node.target])
     for node in calls(program.graph_module):
         problem = _problem(node)
@@ -61,10 +61,6 @@ def use_kernels_that_are_there(recipe: Recipe, method: str, program: ExportedPro
             )
     graph.lint()
     program.graph_module.recompile()
-
-
-def _is_missing(node: Node) -> bool:
-    return bool(_problem(node))
 
 
 def _problem(node: Node) -> str:

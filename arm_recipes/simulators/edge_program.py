@@ -190,7 +190,7 @@ def physical(tensor: Tensor, order: Sequence[int]) -> np.ndarray[Any, Any]:
 
 def logical(array: np.ndarray[Any, Any], order: Sequence[int]) -> Tensor:
     """The reverse: a tensor that lies in memory in `order`."""
-    return torch.from_numpy(array).permute(_back(order))
+    return torch.from_numpy(array).permute(inverse(order))
 
 
 def declared_inputs(snapshot: Snapshot) -> list[Tensor]:
@@ -224,7 +224,7 @@ def read_back(data: bytes, declared: Sequence[Tensor], simulator: str) -> list[T
     return values
 
 
-def _back(order: Sequence[int]) -> list[int]:
+def inverse(order: Sequence[int]) -> list[int]:
     """The permutation that undoes `order`."""
     return sorted(range(len(order)), key=lambda dimension: order[dimension])
 
@@ -244,7 +244,7 @@ def _input(node: torch.fx.Node) -> Input:
 
 
 def _in_order(value: Tensor, spec: Input) -> Tensor:
-    return value.permute(spec.order).contiguous().permute(_back(spec.order))
+    return value.permute(spec.order).contiguous().permute(inverse(spec.order))
 
 
 def _operator_name(target: Any) -> str:

@@ -15,25 +15,21 @@ from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.export import ExportSession
 from torch import Tensor
 
-from arm_recipes.errors import ModelError, SimulationError
-from arm_recipes.lowering.snapshot import Snapshot, snapshots
+from arm_recipes.errors import SimulationError
+from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.tools.fvp import RUNNER, find_board
 from arm_recipes.tools.processes import run_tool
 from arm_recipes.upstream.compile_specs import ethos_u_target
 
-from .base import SimulatedDelegate, Trace
-from .edge_program import declared_inputs, declared_outputs, physical, read_back, refuse_state
+from .edge_program import physical, read_back
+from .on_board import OnBoard
 
 # What the runner and the board say when something went wrong, while the FVP ends with status 0.
 _WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE)
 
 
-class Fvp:
-    """See `base.Simulator`. Shows nothing of a program's inside, so that `trace` is refused."""
-
-    inside = ""
-
-    delegates: tuple[SimulatedDelegate, ...] = ()
+class Fvp(OnBoard):
+    """See `OnBoard`."""
 
     def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float) -> None:
         """
@@ -47,10 +43,8 @@ class Fvp:
             SimulationError: the program keeps state.
             ModelError: the session's program has other methods.
         """
-        if len(snapshots(session)) > 1:
-            raise ModelError("simulator='fvp' runs a program's only method, and this one has several. Export it alone.")
+        super().__init__(session, program, "fvp", timeout)
         self._board, self._program, self._runner = find_board(program.recipe.target.name)
-        refuse_state(program.signature)
         self.name = self._board.program
         self.proves = (
             "that the .pte, run by executorch's runtime on Arm's model of a board, computes what the model does. It "
@@ -59,13 +53,9 @@ class Fvp:
         self.notes: tuple[str, ...] = (
             f"Run by {self._runner}, of which arm_recipes knows no more than {RUNNER} says.",
         )
-        self._pte = session.get_pte_buffer()
-        self._timeout = timeout
         self._macs = next(
             (_macs(one) for one in program.modules.values() if isinstance(one, LoweredBackendModule)), None
         )
-        self._inputs = declared_inputs(program)
-        self._outputs = declared_outputs(program)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         with tempfile.TemporaryDirectory() as folder:
@@ -78,9 +68,6 @@ class Fvp:
                 line += f" -i i{index}.bin"
             self._call(here, line)
             return [self._output(here / f"out-{index}.bin", declared) for index, declared in enumerate(self._outputs)]
-
-    def trace(self, inputs: Sequence[Tensor]) -> Trace:
-        raise SimulationError(f"{self.name} shows nothing of a program's inside. Leave out per_layer.")
 
     def _call(self, folder: Path, line: str) -> None:
         cpu = self._board.processor

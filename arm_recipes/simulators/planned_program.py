@@ -36,6 +36,8 @@ from arm_recipes.simulators.device_arithmetic import KERNELS
 from arm_recipes.simulators.worker.messages import Arrays
 from arm_recipes.upstream.schemas import Kernel, kernel
 
+from .edge_program import inverse
+
 _LISTS = (IntList, TensorList, OptionalTensorList)
 
 
@@ -192,9 +194,8 @@ class _Memory:
                 data = arenas[slot.arena][slot.offset : slot.offset + size]
             else:
                 data = torch.zeros(size, dtype=torch.uint8)
-            back = sorted(range(len(slot.order)), key=lambda dimension: slot.order[dimension])
             stored = data.view(dtype).view([slot.sizes[dimension] for dimension in slot.order])
-            self.tensors[index] = stored.permute(back)
+            self.tensors[index] = stored.permute(inverse(slot.order))
 
     def call(self, name: str, indices: list[int]) -> None:
         known = _known(name)

@@ -9,20 +9,18 @@ from pathlib import Path
 from executorch.export import ExportSession
 from torch import Tensor
 
-from arm_recipes.errors import ModelError, SimulationError
-from arm_recipes.lowering.snapshot import Snapshot, snapshots
+from arm_recipes.errors import SimulationError
+from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.tools.qemu import MACHINE, QEMU, RUNNER, find, run_packaged, run_semihosted
 
-from .base import SimulatedDelegate, Trace
-from .edge_program import declared_inputs, declared_outputs, physical, read_back, refuse_state
+from .edge_program import physical, read_back
+from .on_board import OnBoard
 
 
-class Qemu:
-    """See `base.Simulator`. Shows nothing of a program's inside, so that `trace` is refused."""
+class Qemu(OnBoard):
+    """See `OnBoard`."""
 
     name = f"QEMU's {MACHINE}, a Cortex-M55"
-    inside = ""
-    delegates: tuple[SimulatedDelegate, ...] = ()
     proves = (
         "that the .pte, run by executorch's runtime and its kernels on an emulated Cortex-M55, computes what the model "
         "does. It does not prove a device's timing"
@@ -40,14 +38,8 @@ class Qemu:
             SimulationError: the program keeps state, or calls a kernel that the runner has not.
             ModelError: the session's program has other methods.
         """
-        if len(snapshots(session)) > 1:
-            raise ModelError(
-                "simulator='qemu' runs a program's only method, and this one has several. Export it alone."
-            )
+        super().__init__(session, program, "qemu", timeout)
         self._qemu, self._runner = find(program.recipe.target.name)
-        refuse_state(program.signature)
-        self._pte = session.get_pte_buffer()
-        self._timeout = timeout
         (plan,) = session.get_executorch_program().execution_plan
         missing = self._runner.lacks(frozenset(f"{each.name}.{each.overload}" for each in plan.operators))
         if missing:
@@ -56,8 +48,6 @@ class Qemu:
                 f"{RUNNER} to an arm_executor_runner of executorch 1.5.1 with these kernels, or leave out simulator=."
             )
         self.notes: tuple[str, ...] = (f"Run by {self._runner.path.name} on {QEMU}.",)
-        self._inputs = declared_inputs(program)
-        self._outputs = declared_outputs(program)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         data = [
@@ -72,9 +62,6 @@ class Qemu:
             else:
                 ran = run_semihosted(*run, data, Path(folder), timeout=self._timeout)
         return read_back(ran.outputs, self._outputs, self.name)
-
-    def trace(self, inputs: Sequence[Tensor]) -> Trace:
-        raise SimulationError(f"{self.name} shows nothing of a program's inside. Leave out per_layer.")
 
 
 def _pools(method: int | None, temp: int | None) -> str:
