@@ -36,8 +36,12 @@ class Compiling:
 
 
 @contextlib.contextmanager
-def compile_context(command: CompileOptions) -> Iterator[Compiling]:
+def compile_context(command: CompileOptions, model: str | None) -> Iterator[Compiling]:
     """Import torch, load the model and its inputs, and keep off the terminal what others print within the context.
+
+    Args:
+        command: as it was given.
+        model: as it was typed; None to load none.
 
     Raises:
         ArmRecipeError: the model or its inputs are not as they should be.
@@ -50,20 +54,20 @@ def compile_context(command: CompileOptions) -> Iterator[Compiling]:
             from arm_recipes.upstream import partitioner
         if command.as_json:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        model, inputs = _loaded(command)
+        loaded, inputs = (None, None) if model is None else _loaded(command, model)
         if not sys.stderr.isatty():
             # torch prints whole graphs there when it fails. On a terminal that is where the progress bars are.
             stack.enter_context(contextlib.redirect_stderr(printed))
         verdicts = stack.enter_context(partitioner.watched())
-        yield Compiling(model, inputs, functools.partial(told_apart, verdicts, printed))
+        yield Compiling(loaded, inputs, functools.partial(told_apart, verdicts, printed))
 
 
-def _loaded(command: CompileOptions) -> tuple[Any, Any]:
+def _loaded(command: CompileOptions, model: str) -> tuple[Any, Any]:
     """The model, and its example inputs."""
     from arm_recipes.session import loading
     from arm_recipes.session.arguments import carried
 
-    loaded = loading.load_model(command.model)
+    loaded = loading.load_model(model)
     inputs = loaded.example_inputs
     if command.inputs:
         inputs = loading.read_inputs(command.inputs, loaded.model)
@@ -71,7 +75,7 @@ def _loaded(command: CompileOptions) -> tuple[Any, Any]:
         inputs = loading.random_inputs(command.shapes)
     elif inputs is None and carried(loaded.model) is None:
         raise ArmRecipeError(
-            f"model={command.model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
+            f"model={model!r} has no example inputs. Give --shape once per input, e.g. --shape 1x3x224x224, or "
             "--inputs FILE, or a function that gives a tuple of model and inputs."
         )
     return loaded.model, inputs

@@ -69,7 +69,7 @@ class ExportOptions(CompileOptions):
 
 
 @click.command("export", context_settings=SETTINGS)
-@model_options
+@model_options()
 @click.option(
     "--output",
     type=click.Path(),
@@ -181,7 +181,7 @@ def _export(
     command: ExportOptions, arguments: dict[str, Any], files: dict[str, Path]
 ) -> tuple[ExportReport, QuantizationReport | None]:
     """Export, write all files but reports, and report."""
-    with compile_context(command) as compiling:
+    with compile_context(command, command.model) as compiling:
         from arm_recipes.recipes.types import ArmRecipeType
         from arm_recipes.reporting import build
         from arm_recipes.reporting.quantization import quantization_report

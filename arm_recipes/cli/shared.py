@@ -126,14 +126,12 @@ def recipe_option(help: str = _OPTIONS_OF_RECIPE) -> _Decorator:
     return click.option("-o", "--option", "recipe_options", type=KeyValue(), multiple=True, help=help)
 
 
-# What to compile, and for what.
-model_options = _all_of(
-    (
-        MODEL,
-        click.option("-r", "--recipe", type=RECIPE, required=True, help="What to compile for: see arm-recipes list."),
-        recipe_option(),
-    )
-)
+def model_options(*, required: bool = True) -> _Decorator:
+    """What to compile, and for what, which need not be `required` by all that MODEL may be."""
+    help = f"What to compile for: see arm-recipes list.{'' if required else ' Needed but for a .pte.'}"
+    recipe = click.option("-r", "--recipe", type=RECIPE, required=required, help=help)
+    return _all_of((MODEL, recipe, recipe_option()))
+
 
 # What a model is fed with.
 input_options = _all_of(

@@ -122,7 +122,7 @@ def sweep_model(**values: Any) -> None:
     command = SweepOptions(**values)
     arguments = _checked_arguments(command)
     files = _planned_files(command)
-    with compile_context(command) as compiling:
+    with compile_context(command, command.model) as compiling:
         result = _sweep(command, arguments, compiling)
         best = result.best(**command.limits)
         if best is None or result.interrupted:

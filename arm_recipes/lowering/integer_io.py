@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +95,18 @@ def quantized_io(session: ExportSession) -> dict[str, QuantizedIO]:
             methods |= set(artifact.data.methods)
     by_method = {}
     for method in sorted(methods):
-        io = QuantizedIO(_declared(constants, method, "input"), _declared(constants, method, "output"))
+        io = declared_io(constants, method)
         if io.inputs or io.outputs:
             by_method[method] = io
     return by_method
 
 
-def _declared(constants: dict[str, Any], method: str, side: str) -> dict[int, QuantizedTensor]:
+def declared_io(constants: Mapping[str, Any], method: str) -> QuantizedIO:
+    """What a program's constant methods, of which are given the values by name, say of one of its methods."""
+    return QuantizedIO(_declared(constants, method, "input"), _declared(constants, method, "output"))
+
+
+def _declared(constants: Mapping[str, Any], method: str, side: str) -> dict[int, QuantizedTensor]:
     dtypes = {scalar_type_enum(dtype): name for name, dtype in _DTYPES.items()}
     tensors = {}
     for index in range(sum(key.startswith(f"{method}_{side}") for key in constants)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from executorch.export import ExportSession
@@ -62,12 +62,13 @@ class Trace:
 class Maker(Protocol):
     """How a simulator is made, as `registry` does: its class, or a function."""
 
-    def __call__(self, session: ExportSession, program: Snapshot, /, *, timeout: float) -> Simulator:
+    def __call__(self, session: ExportSession, program: Snapshot, /, *, timeout: float, **more: Any) -> Simulator:
         """
         Args:
             session: done with its export.
             program: the session's method to run.
             timeout: seconds that it may take for one delegate, or one program, on one sample.
+            **more: ``runner``, a path or None, where the simulator's row has one.
 
         Raises:
             ToolError: a tool is missing.

@@ -31,12 +31,13 @@ _WRONG = re.compile(r"^[EF][: ].*$|^.*(?:Hard fault|Assertion).*$", re.MULTILINE
 class Fvp(OnBoard):
     """See `OnBoard`."""
 
-    def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float, runner: str | None = None) -> None:
         """
         Args:
             session: done with its export.
             program: its only method.
             timeout: seconds for one sample.
+            runner: path of it; None for the one that the environment names.
 
         Raises:
             ToolError: the FVP or the runner is missing.
@@ -44,7 +45,7 @@ class Fvp(OnBoard):
             ModelError: the session's program has other methods.
         """
         super().__init__(session, program, "fvp", timeout)
-        self._board, self._program, self._runner = find_board(program.recipe.target.name)
+        self._board, self._program, self._runner = find_board(program.recipe.target.name, runner)
         self.name = self._board.program
         self.proves = (
             "that the .pte, run by executorch's runtime on Arm's model of a board, computes what the model does. It "

@@ -26,12 +26,13 @@ class Qemu(OnBoard):
         "does. It does not prove a device's timing"
     )
 
-    def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float) -> None:
+    def __init__(self, session: ExportSession, program: Snapshot, *, timeout: float, runner: str | None = None) -> None:
         """
         Args:
             session: done with its export.
             program: its only method.
             timeout: seconds for one sample.
+            runner: path of it; None for the one that the environment names.
 
         Raises:
             ToolError: QEMU or the runner is missing, or not for the recipe's target.
@@ -39,7 +40,7 @@ class Qemu(OnBoard):
             ModelError: the session's program has other methods.
         """
         super().__init__(session, program, "qemu", timeout)
-        self._qemu, self._runner = find(program.recipe.target.name)
+        self._qemu, self._runner = find(program.recipe.target.name, runner)
         (plan,) = session.get_executorch_program().execution_plan
         missing = self._runner.lacks(frozenset(f"{each.name}.{each.overload}" for each in plan.operators))
         if missing:

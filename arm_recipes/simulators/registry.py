@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from arm_recipes.errors import ArmRecipeError, SimulationError, ToolError, nearest
 from arm_recipes.recipes.catalog import Family, Recipe
-from arm_recipes.tools import qemu
-from arm_recipes.tools.fvp import find_board
+from arm_recipes.tools import fvp, qemu
 
 from .worker.process import start
 
@@ -41,7 +40,10 @@ class Row:
         passed_over: what the report notes where ``auto`` had to take the next one; the reason follows.
         worker: module of `simulators.worker` that its process runs; empty where it has none that can be started early.
         traces: whether it shows tensors from inside a program.
-        needs: raises ToolError where a recipe's program can't be run for want of a tool. Asked before the export.
+        needs: raises ToolError where a recipe's program can't be run for want of a tool. Asked before the export. Takes
+            the path of the runner, too.
+        runner: the environment variable that names the firmware it runs programs by, where a caller doesn't; empty
+            where there is none.
     """
 
     name: str
@@ -52,13 +54,17 @@ class Row:
     passed_over: str = ""
     worker: str = ""
     traces: bool = True
-    needs: Callable[[Recipe], object] = lambda recipe: None
+    needs: Callable[[Recipe, str | None], object] = lambda recipe, runner: None
+    runner: str = ""
 
-    def make(self, session: ExportSession, program: Snapshot, *, timeout: float) -> Simulator:
+    def make(
+        self, session: ExportSession, program: Snapshot, *, timeout: float, runner: str | None = None
+    ) -> Simulator:
         """Make it, as `base.Maker` says."""
         module, _, name = self.made_by.rpartition(".")
         maker: Maker = getattr(importlib.import_module(module), name)
-        return maker(session, program, timeout=timeout)
+        more = {"runner": runner} if self.runner else {}
+        return maker(session, program, timeout=timeout, **more)
 
 
 SIMULATORS: tuple[Row, ...] = (
@@ -88,7 +94,8 @@ SIMULATORS: tuple[Row, ...] = (
         runs="programs for Ethos-U and Cortex-M",
         automatic=False,
         traces=False,
-        needs=lambda recipe: find_board(recipe.target.name),
+        needs=lambda recipe, runner: fvp.find_board(recipe.target.name, runner),
+        runner=fvp.RUNNER,
     ),
     Row(
         name="qemu",
@@ -97,17 +104,19 @@ SIMULATORS: tuple[Row, ...] = (
         runs="programs for Cortex-M",
         automatic=False,
         traces=False,
-        needs=lambda recipe: qemu.find(recipe.target.name),
+        needs=lambda recipe, runner: qemu.find(recipe.target.name, runner),
+        runner=qemu.RUNNER,
     ),
 )
 
 NAMES = tuple(dict.fromkeys((AUTO, REFERENCE, *(row.name for row in SIMULATORS))))
 
 
-def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool) -> None:
+def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool, runner: str | None = None) -> None:
     """
     Raises:
-        ArmRecipeError: there is no such simulator, or it is not for the recipe, or can't look at layers.
+        ArmRecipeError: there is no such simulator, or it is not for the recipe, or can't look at layers, or has no
+            runner.
         ToolError: it needs a tool that is not here.
     """
     own = _rows(simulator, recipe)
@@ -124,11 +133,17 @@ def check_simulator(simulator: str, recipe: Recipe, *, per_layer: bool) -> None:
             f"simulator={simulator!r} shows nothing of a program's inside, and so no layers. Leave out per_layer, or "
             f"take simulator={REFERENCE!r} for them."
         )
+    if runner is not None and (simulator == AUTO or not own[0].runner):
+        names = " or ".join(repr(row.name) for row in SIMULATORS if row.runner and recipe.family in row.families)
+        advice = f"Give simulator={names} with it, or leave it out" if names else "Leave it out"
+        raise ArmRecipeError(f"runner={runner!r}: simulator={simulator!r} runs programs without one. {advice}.")
     if simulator != AUTO:
-        own[0].needs(recipe)
+        own[0].needs(recipe, runner)
 
 
-def make_simulator(simulator: str, session: ExportSession, program: Snapshot, *, timeout: float) -> Simulator:
+def make_simulator(
+    simulator: str, session: ExportSession, program: Snapshot, *, timeout: float, runner: str | None = None
+) -> Simulator:
     """Make the simulator called `simulator`, or for ``auto`` the first that works.
 
     Args:
@@ -136,6 +151,7 @@ def make_simulator(simulator: str, session: ExportSession, program: Snapshot, *,
         session: done with its export.
         program: the session's method to run.
         timeout: seconds that it may take for one delegate, or one program, on one sample.
+        runner: path of the firmware that it runs programs by; None for the one that the environment names.
 
     Raises:
         ToolError: a tool is missing.
@@ -146,10 +162,10 @@ def make_simulator(simulator: str, session: ExportSession, program: Snapshot, *,
     notes: list[str] = []
     for row in first:
         try:
-            return row.make(session, program, timeout=timeout)
+            return row.make(session, program, timeout=timeout, runner=runner)
         except (ToolError, SimulationError) as error:
             notes.append(f"{row.passed_over} {error}")
-    made = last.make(session, program, timeout=timeout)
+    made = last.make(session, program, timeout=timeout, runner=runner)
     made.notes = (*notes, *made.notes)
     return made
 

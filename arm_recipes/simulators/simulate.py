@@ -10,15 +10,15 @@ from executorch.export import ExportSession
 from torch import Tensor
 from torch.fx import Node
 
-from arm_recipes.errors import ArmRecipeError, SimulationError
+from arm_recipes.errors import SimulationError
 from arm_recipes.lowering.snapshot import method_of, snapshots
 from arm_recipes.samples.inputs import dtype_text
 from arm_recipes.samples.models import argument_names
 from arm_recipes.samples.nesting import of_call, without_nesting
 from arm_recipes.upstream.session import example_inputs, given_models
 
-from .program_file import ProgramFile
-from .registry import AUTO, REFERENCE, check_simulator, make_simulator
+from .program_file import ProgramFile, program_file
+from .registry import check_simulator, make_simulator
 
 
 class SimulatedProgram:
@@ -29,13 +29,15 @@ class SimulatedProgram:
         proves: what an agreement of its outputs proves, and what not.
     """
 
-    def __init__(self, session: ExportSession, method: str | None, simulator: str, timeout: float) -> None:
+    def __init__(
+        self, session: ExportSession, method: str | None, simulator: str, timeout: float, runner: str | None
+    ) -> None:
         """See `simulate`."""
         programs = snapshots(session)
         self._method = method_of(programs, method)
         program = programs[self._method]
-        check_simulator(simulator, program.recipe, per_layer=False)
-        self._simulator = make_simulator(simulator, session, program, timeout=timeout)
+        check_simulator(simulator, program.recipe, per_layer=False, runner=runner)
+        self._simulator = make_simulator(simulator, session, program, timeout=timeout, runner=runner)
         self.name, self.proves = self._simulator.name, self._simulator.proves
         (example, *_) = example_inputs(session, self._method)
         self._names = list(of_call(example, argument_names(given_models(session)[self._method])))
@@ -93,6 +95,7 @@ def simulate(
     method: str | None = None,
     simulator: str = "auto",
     timeout: float = 120.0,
+    runner: str | os.PathLike[str] | None = None,
 ) -> SimulatedProgram | ProgramFile:
     """The lowered program of a session as a function, run on this machine by a simulator.
 
@@ -107,6 +110,7 @@ def simulate(
         method: of the program; may be left out where there is but one.
         simulator: as `verify` takes it, for a session.
         timeout: seconds that the simulator may take for one delegate, or one program, in one call.
+        runner: as `verify` takes it, for a session.
 
     Raises:
         ModelError: the session is not of a recipe of arm_recipes, or not done, or has no such method.
@@ -114,12 +118,8 @@ def simulate(
         ToolError: the simulator asked for is not installed.
     """
     if isinstance(session, (str, os.PathLike)):
-        if simulator not in (AUTO, REFERENCE):
-            raise ArmRecipeError(
-                f"simulator={simulator!r}: a file is run on the reference simulator. Leave it out, or give the session."
-            )
-        return ProgramFile(session, method, timeout)
-    return SimulatedProgram(session, method, simulator, timeout)
+        return program_file(session, method, simulator, timeout=timeout, runner=runner)
+    return SimulatedProgram(session, method, simulator, timeout, None if runner is None else os.fspath(runner))
 
 
 def _described(node: Node) -> str:

@@ -62,8 +62,12 @@ BOARDS = {
 }
 
 
-def find_board(target: str) -> tuple[Board, Path, Path]:
-    """The board for a target (``ethos-u55``), its executable on PATH, and the runner that ARM_RECIPES_FVP_RUNNER names.
+def find_board(target: str, runner: str | None = None) -> tuple[Board, Path, Path]:
+    """The board for a target, its executable on PATH, and the runner.
+
+    Args:
+        target: e.g. ``ethos-u55``.
+        runner: path of it; None for the one that ARM_RECIPES_FVP_RUNNER names.
 
     Raises:
         ToolError: there is no FVP for it, or something is missing here.
@@ -75,13 +79,14 @@ def find_board(target: str) -> tuple[Board, Path, Path]:
             f"for {', '.join(BOARDS)} can be had. Leave out simulator= to verify on the reference simulator."
         )
     found = shutil.which(board.program)
-    runner = os.environ.get(RUNNER)
+    given = "runner" if runner is not None else RUNNER
+    runner = os.environ.get(RUNNER) if runner is None else runner
     if found is None or runner is None or not Path(runner).is_file():
         lacking = [f"{board.program} is not on PATH"] if found is None else []
         if runner is None:
             lacking.append(f"{RUNNER} is not set")
         elif not Path(runner).is_file():
-            lacking.append(f"{RUNNER}={runner!r} is no file")
+            lacking.append(f"{given}={runner!r} is no file")
         raise ToolError(
             f"simulator='fvp': {' and '.join(lacking)}. {INSTALL} Or leave out simulator= to verify on the reference "
             "simulator."

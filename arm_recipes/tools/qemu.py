@@ -77,11 +77,12 @@ class Ran:
     temp_bytes: int | None = None
 
 
-def find(target: str) -> tuple[Path, Runner]:
-    """QEMU, and the runner that ARM_RECIPES_RUNNER names or that of the package.
+def find(target: str, runner: str | None = None) -> tuple[Path, Runner]:
+    """QEMU, and the runner.
 
     Args:
         target: of the recipe, e.g. ``cortex-m55``.
+        runner: path of it; None for the one that ARM_RECIPES_RUNNER names, or else that of the package.
 
     Raises:
         ToolError: something is missing, or the board is not for `target`.
@@ -91,19 +92,19 @@ def find(target: str) -> tuple[Path, Runner]:
             f"simulator='qemu': {MACHINE} has a Cortex-M55, and programs for {target} are made for other kernels. "
             f"Allowed: recipes for {', '.join(TARGETS)}. Leave out simulator= to verify on the reference simulator."
         )
-    qemu, named = shutil.which(QEMU), os.environ.get(RUNNER)
-    runner = Path(named) if named else _packaged()
+    qemu, named = shutil.which(QEMU), runner or os.environ.get(RUNNER)
+    file = Path(named) if named else _packaged()
     lacking = [f"{QEMU} is not on PATH"] if qemu is None else []
-    if runner is None:
+    if file is None:
         lacking.append(f"{RUNNER} is not set and the package {PACKAGE} is not installed")
-    elif not runner.is_file():
-        lacking.append(f"{RUNNER}={named!r} is no file")
-    if qemu is None or runner is None or lacking:
+    elif not file.is_file():
+        lacking.append(f"{'runner' if runner else RUNNER}={named!r} is no file")
+    if qemu is None or file is None or lacking:
         raise ToolError(
             f"simulator='qemu': {' and '.join(lacking)}. {INSTALL} Or leave out simulator= to verify on the reference "
             "simulator."
         )
-    return Path(qemu), Runner(runner, packaged=_NPU.encode() in runner.read_bytes())
+    return Path(qemu), Runner(file, packaged=_NPU.encode() in file.read_bytes())
 
 
 def _packaged() -> Path | None:

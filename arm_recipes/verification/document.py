@@ -50,7 +50,7 @@ def document(report: VerifyReport) -> Document:
         Paragraph(f"Agreement proves {report.proves}.", "note"),
         *(Paragraph(note, "note") for note in report.notes),
         OnlyPage((KeyFigures(tuple(_figures(report))), *gates)),
-        _comparisons(report.comparisons),
+        *([_comparisons(report.comparisons)] if report.comparisons else ()),
         *(_accuracy(report.accuracy) if report.accuracy is not None else ()),
         *_agreement(report),
         *_check(report),

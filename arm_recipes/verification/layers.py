@@ -14,6 +14,7 @@ from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.simulators.base import Simulator
 
 from .layer_errors import LayerTracer
+from .result import LayerError
 
 # A fault of a layer shows on any sample; more would only cost time.
 _SAMPLES = 4
@@ -71,3 +72,7 @@ class Layers:
         if self._checker is None or not self._checker.samples:
             return not_checked(self._method, self._why_not)
         return self._checker.result(self._method)
+
+    def errors(self) -> tuple[LayerError, ...]:
+        """What was traced of each layer; nothing where nobody asked for it."""
+        return self._tracer.errors() if self._tracer is not None else ()

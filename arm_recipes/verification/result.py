@@ -108,8 +108,8 @@ class VerifyReport(Result):
     """How far a lowered program, simulated, is from its model. ``print(report)`` shows it as tables.
 
     Attributes:
-        recipe: name of the recipe.
-        target: name of the recipe's target.
+        recipe: name of the recipe; of a file, its own.
+        target: name of the recipe's target; empty for a file.
         method: name of the method of the program.
         simulator: simulator that the program ran on.
         proves: words that end "Agreement proves", and say what it does not.

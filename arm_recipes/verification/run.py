@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, overload
 
 from executorch.export import ExportRecipe, ExportSession
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from arm_recipes.checking.run import reference_of
+from arm_recipes.checking.run import not_checked, reference_of
 from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.checks import quantized
@@ -26,6 +27,8 @@ from arm_recipes.samples.models import Model, specs_for
 from arm_recipes.session.arguments import carried, load_program
 from arm_recipes.session.export import export
 from arm_recipes.session.progress import shown
+from arm_recipes.simulators.base import Simulator
+from arm_recipes.simulators.program_file import program_file
 from arm_recipes.simulators.registry import check_simulator, make_simulator
 
 from .layer_errors import LayerTracer
@@ -38,10 +41,11 @@ from .totals import Totals, gates_of, gates_of_layers
 
 @overload
 def verify(
-    session: ExportSession,
+    session: ExportSession | str | os.PathLike[str],
     data: object,
     /,
     *,
+    example_inputs: object = None,
     labels: object = None,
     method: str | None = None,
     float_model: Model | None = None,
@@ -53,6 +57,7 @@ def verify(
     max_accuracy_drop: float | None = None,
     max_samples: int = 1000,
     timeout: float = 120.0,
+    runner: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> VerifyReport: ...
 
@@ -77,6 +82,7 @@ def verify(
     max_accuracy_drop: float | None = None,
     max_samples: int = 1000,
     timeout: float = 120.0,
+    runner: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> VerifyReport: ...
@@ -99,13 +105,16 @@ def verify(
     max_accuracy_drop: float | None = None,
     max_samples: int = 1000,
     timeout: float = 120.0,
+    runner: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> VerifyReport:
     """Compare a lowered program, run on a reference simulator, with the model it was made from.
 
     ``verify(session, data)`` takes any session of a recipe of arm_recipes, also one from executorch's own `export`.
-    ``verify(model, recipe, data)`` exports first, with `export`. The same inputs give the same report.
+    ``verify(model, recipe, data)`` exports first, with `export`. ``verify("model.pte", data, float_model=model)``
+    takes a file of Cortex-M kernels, whoever made it; without its model there are only accuracies, of labels. The same
+    inputs give the same report.
 
     Args:
         session: done with its export.
@@ -117,12 +126,11 @@ def verify(
             the like, or .txt or .csv with one on each line; or ``folders``, for data in one folder per class: the
             classes are numbered in the order of the folders' names.
         method: of the program; may be left out where there is but one.
-        float_model: the model in float, where the session was given a program that was quantized before.
+        float_model: the model in float, where the session was given a program that was quantized before, or of a file.
         simulator: ``auto``: for VGF the emulated Vulkan device where it works here, else the reference model, and for
             any other recipe the reference simulator of its family; ``reference`` or ``vulkan`` for one of them.
-            ``fvp``, for Ethos-U, Cortex-M55 and M85: the .pte on Arm's FVP on PATH, by the runner that the environment
-            variable ARM_RECIPES_FVP_RUNNER names. ``qemu``, for Cortex-M55 and M85: the .pte on QEMU's Cortex-M55, by
-            the runner that ARM_RECIPES_RUNNER names or that of the package mlia-ethos-u.
+            ``fvp``, for Ethos-U, Cortex-M55 and M85: the .pte on Arm's FVP on PATH. ``qemu``, for Cortex-M55 and M85:
+            the .pte on QEMU's Cortex-M55.
         per_layer: trace the error layer by layer.
         metric: a figure of one sample, the higher the better, from a stage's outputs and the label, in the place of
             top-1 and top-5. Its name is what the report calls it. The labels may then be anything: numbers, tensors.
@@ -134,8 +142,12 @@ def verify(
             percentage points for top-1, in the metric's own unit for a metric. Needs labels.
         max_samples: the most samples that are used.
         timeout: seconds that the simulator may take for one delegate, or one program, on one sample.
+        runner: the firmware that ``fvp`` or ``qemu`` runs the .pte by: executorch's arm_executor_runner, built for the
+            board with semihosting. By default the one that the environment variable ARM_RECIPES_FVP_RUNNER or
+            ARM_RECIPES_RUNNER names; for ``qemu`` else that of the package mlia-ethos-u.
         progress: show a progress bar on standard error; by default where that is a terminal.
-        example_inputs: only with a model: what `export` takes; by default the first sample.
+        example_inputs: with a model what `export` takes, by default the first sample; with a file what its float model
+            is called with, where those are not flat.
         calibration: only with a model: what `export` takes; by default the samples of `data`, for want of better ones.
         **options: of the recipe, if it is given as an `ArmRecipeType`.
 
@@ -158,8 +170,12 @@ def verify(
         max_accuracy_drop=max_accuracy_drop,
         max_samples=max_samples,
         timeout=timeout,
+        runner=None if runner is None else os.fspath(runner),
         progress=progress,
     )
+    if isinstance(subject, (str, os.PathLike)) and os.fspath(subject).endswith(".pte"):
+        _check_given("file", given, {"calibration": calibration, **options})
+        return _verify_file(os.fspath(subject), given[0], settings, example_inputs)
     if not isinstance(subject, ExportSession):
         if len(given) != 2:
             raise ArmRecipeError(
@@ -167,15 +183,22 @@ def verify(
                 "what was exported already give verify(session, data)."
             )
         return _verify_model(subject, *given, settings, example_inputs, calibration, options)
-    of_export = {"example_inputs": example_inputs, "calibration": calibration, **options}
+    _check_given("session", given, {"example_inputs": example_inputs, "calibration": calibration, **options})
+    return _verify_session(subject, given[0], settings)
+
+
+def _check_given(subject: str, given: tuple[Any, ...], of_export: dict[str, Any]) -> None:
+    """
+    Raises:
+        ArmRecipeError: there is more than data, or there are arguments of an export.
+    """
     of_export = {name: value for name, value in of_export.items() if value is not None}
     if of_export or len(given) != 1:
         raise ArmRecipeError(
-            f"verify(session, data) takes one positional argument after the session and got {len(given)}"
-            f"{', and no ' + ', '.join(of_export) if of_export else ''}. An exported session has its recipe and "
+            f"verify({subject}, data) takes one positional argument after the {subject} and got {len(given)}"
+            f"{', and no ' + ', '.join(of_export) if of_export else ''}. What was exported has its recipe and "
             "options; to export with others give verify(model, recipe, data)."
         )
-    return _verify_session(subject, given[0], settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +216,7 @@ class _Settings:
     max_accuracy_drop: float | None
     max_samples: int
     timeout: float
+    runner: str | None
     progress: bool | None
 
     def samples(self, data: object, specs: Sequence[InputSpec]) -> LabelledData:
@@ -274,30 +298,63 @@ def _verify_session(
     programs = snapshots(session)
     method = method_of(programs, settings.method)
     program = programs[method]
-    check_simulator(settings.simulator, program.recipe, per_layer=settings.per_layer)
-    stages = Stages(session, method, program, settings.float_model)
+    check_simulator(settings.simulator, program.recipe, per_layer=settings.per_layer, runner=settings.runner)
+    stages = Stages.of_session(session, method, program, settings.float_model)
     samples = settings.samples(data, stages.specs)
-    simulator = make_simulator(settings.simulator, session, program, timeout=settings.timeout)
+    simulator = make_simulator(settings.simulator, session, program, timeout=settings.timeout, runner=settings.runner)
     tracer = LayerTracer(reference_of(session, method), stages.twin()) if settings.per_layer else None
     layers = Layers(session, method, program, simulator, tracer)
+    names = program.recipe.name, program.recipe.target.name, method
+    return _report(names, stages, simulator, samples, settings, layers, notes)
+
+
+def _verify_file(path: str, data: object, settings: _Settings, example_inputs: object) -> VerifyReport:
+    """The same with a .pte, of which nothing else is known. There are no layers, and no quantized module."""
+    gates = {"min_sqnr": settings.min_sqnr, "max_accuracy_drop": settings.max_accuracy_drop}
+    for name, limit in gates.items():
+        if limit is not None and settings.float_model is None:
+            raise ArmRecipeError(f"{name}={limit:g} holds the program against its model. Give float_model= as well.")
+    if settings.per_layer:
+        raise ArmRecipeError("per_layer=True: a .pte has no layers of a model. Leave it out, or give the session.")
+    program = program_file(path, settings.method, settings.simulator, timeout=settings.timeout, runner=settings.runner)
+    model = settings.float_model
+    if example_inputs is None and model is not None:
+        example_inputs = carried(model)
+    stages = Stages.of_file(program, model, example_inputs)
+    samples = settings.samples(data, stages.specs)
+    return _report((Path(path).name, "", program.method), stages, program, samples, settings)
+
+
+def _report(
+    names: tuple[str, str, str],
+    stages: Stages,
+    simulator: Simulator,
+    samples: LabelledData,
+    settings: _Settings,
+    layers: Layers | None = None,
+    notes: tuple[str, ...] = (),
+) -> VerifyReport:
+    """What comes of running all samples. `names` are those of the recipe, or file, of the target, and of the method."""
     totals = Totals(stages.names, stages.scales(), settings.metric, settings.output)
     with shown(sys.stderr.isatty() if settings.progress is None else settings.progress) as bars, stages.in_eval_mode():
         for inputs, label in bars.samples(samples, _length(samples), "verify"):
             lowered_inputs = stages.as_integers(inputs)
             outputs = stages.outputs(inputs, lowered_inputs, simulator, totals.samples)
             totals.add(outputs, label, stages.output_names)
-            layers.add(inputs)
+            if layers is not None:
+                layers.add(inputs)
+    recipe, target, method = names
     comparisons = totals.comparisons()
     accuracy = totals.accuracy()
-    outcome = layers.result()
+    outcome = not_checked(method, "a file has no layers of a model") if layers is None else layers.result()
     nearness = {} if outcome.checked and simulator.inside == "program" else totals.nearness()
     gates = (
         *gates_of_layers(simulator.delegates, outcome, nearness),
         *gates_of(comparisons, accuracy, settings.min_sqnr, settings.max_accuracy_drop),
     )
     return VerifyReport(
-        recipe=program.recipe.name,
-        target=program.recipe.target.name,
+        recipe=recipe,
+        target=target,
         method=method,
         simulator=simulator.name,
         proves=simulator.proves,
@@ -310,7 +367,7 @@ def _verify_session(
         integers=totals.integers(),
         delegates=simulator.delegates,
         check=outcome,
-        layers=tracer.errors() if tracer is not None else (),
+        layers=layers.errors() if layers is not None else (),
         gates=gates,
     )
 

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from arm_recipes.errors import ArmRecipeError, CalibrationError, SimulationError
+from arm_recipes.errors import ArmRecipeError, CalibrationError, ModelError, SimulationError
 from arm_recipes.lowering.integer_io import QuantizedIO, QuantizedTensor, quantized_io
 from arm_recipes.lowering.snapshot import Snapshot
-from arm_recipes.samples import specs_of
+from arm_recipes.samples import InputSpec, specs_of
+from arm_recipes.samples.inputs import dtype_text
 from arm_recipes.samples.models import Model, specs_for
 from arm_recipes.session.arguments import in_eval_mode
 from arm_recipes.simulators.base import Simulator
+from arm_recipes.simulators.program_file import ProgramFile
 from arm_recipes.upstream.private import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
 from arm_recipes.upstream.session import example_inputs, given_models, quantized_modules
 
@@ -29,7 +31,7 @@ FLOAT, QUANTIZED, SIMULATED = "float", "quantized", "simulated"
 
 
 class Stages:
-    """What the session has of the model before it was lowered, ready to run.
+    """The model before it was lowered, ready to run.
 
     Attributes:
         names: names of the stages there are, without the simulated one.
@@ -39,39 +41,79 @@ class Stages:
         notes: which stage is missing, and why.
     """
 
-    def __init__(self, session: ExportSession, method: str, program: Snapshot, float_model: Model | None) -> None:
-        given = given_models(session)[method]
-        quantizes = program.recipe.precision.quantized
-        quantized = quantized_modules(session).get(method)
-        self._float: Any = float_model
-        self._quantized: Any = None
-        if quantizes and quantized is not None and quantized is not given:
-            self._quantized = quantized
-            self._float = given if float_model is None else float_model
-        elif quantizes:
-            self._quantized = given.module(check_guards=False) if isinstance(given, ExportedProgram) else given
-        elif float_model is None:
-            self._float = given
+    def __init__(
+        self,
+        models: tuple[Any, Any],
+        example: tuple[Any, ...],
+        specs: tuple[InputSpec, ...],
+        *,
+        scales: QuantizedIO,
+        notes: tuple[str, ...],
+    ) -> None:
+        """
+        Args:
+            models: the model in float, and the quantized module; None for one that isn't there.
+            example: inputs that the models are called with.
+            specs: of the inputs, flat.
+            scales: of the program's inputs and outputs that are integers where the models' are not.
+            notes: which stage is missing, and why.
+        """
+        self._float, self._quantized = models
         if isinstance(self._float, ExportedProgram):
             self._float = self._float.module(check_guards=False)
-        self.notes: tuple[str, ...] = ()
-        if self._float is None:
-            self.notes = (
-                "The session was given a program that was quantized already, so there is no float stage. Give "
-                "float_model= to compare with it.",
-            )
-        self._io = quantized_io(session).get(method, QuantizedIO({}, {}))
-        self._example = tuple(example_inputs(session, method)[0])
-        names = [str(name) for name in program.signature.user_inputs]
-        if len(names) == len(self._example):
-            self.specs = specs_of(self._example, names)
-        else:
-            self.specs = specs_for(given, self._example)
-        _, self._structure = tree_flatten(self._example)
+        self._io, self._example = scales, example
+        self.specs, self.notes = specs, notes
+        _, self._structure = tree_flatten(example)
         modules = {FLOAT: self._float, QUANTIZED: self._quantized}
         self._modules = {stage: module for stage, module in modules.items() if module is not None}
         self.names = tuple(self._modules)
         self.output_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of_session(cls, session: ExportSession, method: str, program: Snapshot, float_model: Model | None) -> Stages:
+        """Those that a session has of one method, and the `float_model` where a caller gives it."""
+        given = given_models(session)[method]
+        quantized = quantized_modules(session).get(method)
+        models: tuple[Any, Any] = (float_model, None)
+        if not program.recipe.precision.quantized:
+            models = (given if float_model is None else float_model, None)
+        elif quantized is not None and quantized is not given:
+            models = (given if float_model is None else float_model, quantized)
+        else:
+            models = (float_model, given.module(check_guards=False) if isinstance(given, ExportedProgram) else given)
+        notes: tuple[str, ...] = ()
+        if models[0] is None:
+            notes = (
+                "The session was given a program that was quantized already, so there is no float stage. Give "
+                "float_model= to compare with it.",
+            )
+        example = tuple(example_inputs(session, method)[0])
+        names = [str(name) for name in program.signature.user_inputs]
+        specs = specs_of(example, names) if len(names) == len(example) else specs_for(given, example)
+        return cls(models, example, specs, scales=quantized_io(session).get(method, QuantizedIO({}, {})), notes=notes)
+
+    @classmethod
+    def of_file(cls, program: ProgramFile, float_model: Model | None, inputs: Any) -> Stages:
+        """Those of a .pte: the `float_model`, called with such `inputs`, where a caller gives it.
+
+        Raises:
+            ModelError: the program takes other inputs than the model.
+        """
+        notes = () if float_model is not None else ("There is nothing to compare with: give float_model= for that.",)
+        # What stands for real numbers is given as such.
+        taken = tuple(
+            value.to(torch.float32) if index in program.scales.inputs else value
+            for index, value in enumerate(program.example)
+        )
+        example = taken if inputs is None else (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        specs = specs_of(taken) if float_model is None else specs_for(float_model, example)
+        given, wanted = ([f"{dtype_text(each.dtype)} {list(each.shape)}" for each in those] for those in (specs, taken))
+        if given != wanted:
+            raise ModelError(
+                f"{program!r} takes {', '.join(wanted)}, and the model {', '.join(given)}. Give the model that the "
+                "program was made of."
+            )
+        return cls((float_model, None), example, specs, scales=program.scales, notes=notes)
 
     def in_eval_mode(self) -> contextlib.AbstractContextManager[None]:
         """The float model in eval mode for the time being, as it was exported."""

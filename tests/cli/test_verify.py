@@ -156,3 +156,36 @@ def test_what_goes_wrong_is_said(
     said = capsys.readouterr()
     assert any(line.startswith(message) for line in said.err.splitlines())
     assert (said.out, "Traceback" in said.err) == ("", False)
+
+
+def test_a_pte_is_held_against_its_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert group.main(["export", "model.py", "-r", "cortex-m55-int8", "--output", "net.pte"]) == 0
+    capsys.readouterr()
+    assert _verify("net.pte --float-model model.py --data data --labels labels.txt --min-sqnr 20") == 0
+    said = capsys.readouterr().out
+    assert "net.pte, method forward, 4 samples of folder data (4 files)\n" in said
+    assert "float / simulated" in said and "Gate passed: SQNR" in said
+    assert _verify("net.pte --data data --labels labels.txt") == 0
+    assert "There is nothing to compare with" in capsys.readouterr().out
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("model.py", "Missing option '-r' / '--recipe'. Only a .pte is verified without."),
+        ("net.pte", "--data: needed with a .pte."),
+        ("net.pte --data data -r cortex-m55-int8", "--recipe: a .pte is compiled already. Leave it out."),
+        ("net.pte --data data -o macs=256", "--option: a .pte is compiled already."),
+        ("net.pte --data data --calibration data", "--calibration: a .pte is compiled already."),
+        ("model.py -r tosa-int8 --float-model model.py", "--float-model: only of use with a .pte"),
+        ("net.pte --data data", "'net.pte' can't be read: No such file or directory."),
+        ("model.py -r cortex-m55-int8 --runner none.elf", "File 'none.elf' does not exist."),
+        ("model.py -r cortex-m55-int8 --runner model.py", "simulator='auto' runs programs without one."),
+    ],
+)
+def test_what_does_not_go_with_a_pte_is_refused(
+    line: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _verify(line) == 2
+    assert message in capsys.readouterr().err

@@ -84,7 +84,8 @@ def test_an_autoencoder_is_verified_and_its_pools_are_as_told() -> None:
     example = tiny_models.deep_autoencoder()
     samples = random_samples(example, 2)
     session = export(example.model, _ROW, samples)
-    result = verify(session, samples, simulator="qemu")
+    runner = qemu.find("cortex-m55")[1].path
+    result = verify(session, samples, simulator="qemu", runner=runner)
     assert result.failed_gates == ()
     assert any("mlek_inference_runner.axf on qemu-system-arm" in note for note in result.notes)
     method, temp = (int(word.replace(",", "")) for word in result.notes[-1].split() if word.replace(",", "").isdigit())

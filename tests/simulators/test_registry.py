@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_what_does_not_fit_is_refused(simulator: str, recipe: str, message: str)
     with pytest.raises(ArmRecipeError) as caught:
         check_simulator(simulator, catalog.BY_NAME[recipe], per_layer=True)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("simulator", "recipe", "message"),
+    [
+        ("auto", "CORTEX_M55_INT8", "simulator='auto' runs programs without one. Give simulator='fvp' or 'qemu' with"),
+        ("reference", "ETHOSU_U85_INT8", "'reference' runs programs without one. Give simulator='fvp' with it, or"),
+        ("auto", "TOSA_INT8", "simulator='auto' runs programs without one. Leave it out."),
+        ("qemu", "CORTEX_M55_INT8", "runner='no.elf' is no file"),
+        ("fvp", "ETHOSU_U85_INT8", "runner='no.elf' is no file"),
+    ],
+)
+def test_a_runner_is_for_boards_and_there(simulator: str, recipe: str, message: str) -> None:
+    with pytest.raises(ArmRecipeError, match=re.escape(message)):
+        check_simulator(simulator, catalog.BY_NAME[recipe], per_layer=False, runner="no.elf")
 
 
 def test_auto_and_the_reference_are_for_all_recipes() -> None:
