@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
+import pkgutil
 import runpy
 import sys
 import warnings
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import arm_recipes
 from arm_recipes.recipes import catalog
 from tests.families import group_of, reached
 
@@ -39,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
+    if "coverage" in sys.modules and sys.modules["coverage"].Coverage.current():
+        # A module that is first imported in a test that is no_cover would never have its definitions measured.
+        for module in pkgutil.walk_packages(arm_recipes.__path__, "arm_recipes."):
+            if not module.name.endswith("__main__") and ".worker." not in module.name:
+                importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # torch and executorch, which the tests' modules have imported, stay
     if "torch" in sys.modules:

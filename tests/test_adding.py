@@ -26,17 +26,17 @@ import json, warnings
 warnings.simplefilter("ignore")
 from arm_recipes import ArmRecipeType, export, retarget, verify
 from arm_recipes.recipes import catalog, options
-from tests.models import conv_net
+from tests.models import linear
 
 def exported(recipe, **given):
-    model, inputs = conv_net()
+    model, inputs = linear()
     return export(model, recipe, inputs, progress=False, **given)
 
 session = exported(ArmRecipeType.ETHOSU_U55_SMALL_INT8)
 given = {"macs": 32, "system_config": "Ethos_U55_Deep_Embedded", "memory_mode": "Sram_Only"}
 spelled_out = exported(ArmRecipeType.ETHOSU_U55_INT8, **given)
 retargeted = retarget(session, ArmRecipeType.ETHOSU_U55_INT8, kit="sensor")
-report = verify(session, [conv_net().inputs], simulator="repeated", progress=False)
+report = verify(session, [linear().inputs], simulator="repeated", progress=False)
 explicit = options.resolve(catalog.BY_NAME["ETHOSU_U55_INT8"], {"kit": "sensor", "macs": 256})
 print(json.dumps({
     "same as spelled out": session.get_pte_buffer() == spelled_out.get_pte_buffer(),

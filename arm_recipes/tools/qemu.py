@@ -26,7 +26,7 @@ RUNNER = "ARM_RECIPES_RUNNER"
 PACKAGE = "mlia-ethos-u"
 INSTALL = (
     "Install QEMU 7 or newer (Debian's package qemu-system-arm), and a runner: pip install 'arm_recipes[emulation]', "
-    f"or set {RUNNER} to executorch's arm_executor_runner, built for Corstone-300 with semihosting."
+    f"or give executorch's arm_executor_runner as runner= or {RUNNER}, built for Corstone-300 with semihosting."
 )
 TARGETS = ("cortex-m55", "cortex-m85")  # whose programs have kernels for MVE
 

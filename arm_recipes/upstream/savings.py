@@ -4,14 +4,17 @@
   changes such a note once it is made, so one is enough: a sixth of an export's time.
 - Each of some ten steps looks through all of torch's operators for those that decompose, once for each namespace.
   What it comes to changes only when an operator is registered: 0.1 s each time.
+- Before each of them these operators get a few dozen kernels each, which are made anew: an eighth of an export's time.
 - Every change of a graph has its Python code written and compiled, which hardly ever runs (`lazy_code`).
 - torchao's observers look for the best range step by step (`histogram_search`): 30 to 300 ms each.
+- The collector of garbage goes through all that torch has imported: a fifth of a small export's time.
 
 docs/benchmarks/savings.py prints what each is worth.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from torch.fx.graph_module import GraphModule
 from torch.fx.traceback import NodeSource
 from torchao.quantization.pt2e.observer import HistogramObserver
 
+from .decompositions import collect, collect_once, override, override_as_before
 from .histogram_search import search
 from .lazy_code import recompile_now, recompile_when_asked
 
@@ -70,35 +74,46 @@ class _Replacement:
                     setattr(owner, self._name, self._known)
 
 
+class _Collector:
+    """Looks for garbage less often, and only in what comes after."""
+
+    _THRESHOLD = 50_000
+
+    def __init__(self) -> None:
+        self._threshold: tuple[int, int, int] | None = None
+        self._froze = False
+
+    def put(self) -> None:
+        if gc.isenabled() and 0 < gc.get_threshold()[0] < self._THRESHOLD:
+            self._threshold = gc.get_threshold()
+            gc.set_threshold(self._THRESHOLD, *self._threshold[1:])
+            if not gc.get_freeze_count():
+                gc.freeze()
+                self._froze = True
+
+    def take_away(self) -> None:
+        if self._threshold is not None:
+            gc.set_threshold(*self._threshold)
+        if self._froze:
+            gc.unfreeze()
+        self._threshold, self._froze = None, False
+
+
 def _itself(source: Any, _memo: Any) -> Any:
     return source
-
-
-# Upstream: _collect_all_valid_cia_ops of torch._export.utils, by the two that call it. Holds for torch 2.13;
-# tests/upstream/test_savings.py::test_upstream_looks_for_operators_each_time fails when it can go.
-_collect: Callable[[], set[Any]] = vars(exported_program)["_collect_all_valid_cia_ops"]
-_collected: tuple[object, set[Any]] = (None, set())
-
-
-def _collect_once() -> set[Any]:
-    """Operators that decompose, which callers do not change."""
-    global _collected
-    registered = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
-    key = (registered, list(torch.ops._dir))
-    if _collected[0] != key:
-        _collected = (key, _collect())
-    return _collected[1]
 
 
 # Upstream: HistogramObserver._non_linear_param_search. Holds for torchao 0.18;
 # tests/upstream/test_histogram_search.py::test_upstream_goes_step_by_step fails when it can go.
 stepwise_search: Callable[[Any], tuple[torch.Tensor, torch.Tensor]] = HistogramObserver._non_linear_param_search
 
-REPLACEMENTS: tuple[_Replacement, ...] = (
+REPLACEMENTS: tuple[_Replacement | _Collector, ...] = (
     # Upstream: NodeSource has no __deepcopy__. Holds for torch 2.13;
     # tests/upstream/test_savings.py::test_upstream_copies_provenance fails when it can go.
     _Replacement([NodeSource], "__deepcopy__", None, _itself),
-    _Replacement([exported_program, decomp_utils], "_collect_all_valid_cia_ops", _collect, _collect_once),
+    _Replacement([exported_program, decomp_utils], "_collect_all_valid_cia_ops", collect, collect_once),
+    _Replacement([exported_program], "_override_composite_implicit_decomp", override, override_as_before),
     _Replacement([GraphModule], "recompile", recompile_now, recompile_when_asked),
     _Replacement([HistogramObserver], "_non_linear_param_search", stepwise_search, search),
+    _Collector(),
 )

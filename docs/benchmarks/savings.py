@@ -28,8 +28,10 @@ _WAYS = {
     "none": (),
     "provenance": savings.REPLACEMENTS[:1],
     "operators": savings.REPLACEMENTS[1:2],
-    "code": savings.REPLACEMENTS[2:3],
-    "histograms": savings.REPLACEMENTS[3:],
+    "kernels": savings.REPLACEMENTS[2:3],
+    "code": savings.REPLACEMENTS[3:4],
+    "histograms": savings.REPLACEMENTS[4:5],
+    "collector": savings.REPLACEMENTS[5:],
     "all": savings.REPLACEMENTS,
 }
 

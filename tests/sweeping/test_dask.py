@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +26,23 @@ _POINTS: dict[str, Any] = {"macs": [64, 128, 256], "system_config": "Ethos_U55_H
 pytestmark = pytest.mark.usefixtures("one_sample_is_enough")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         yield cluster
+
+
+def test_the_command(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.py").write_text("import torch\nmodel = torch.nn.Linear(16, 8).eval()\n")
+    line = "sweep model.py -r ethosu-u55-int8 --shape 1x16 --macs 64,128 --memory-mode Sram_Only --resume here.json"
+    assert group.main([*line.split(), "--dask", cluster.scheduler_address]) == 0
+    assert "8 configurations estimated, 0 failed" in capsys.readouterr().out
+    assert len(SweepResult.from_json(Path("here.json").read_text()).done) == 8
+    assert group.main([*line.split(), "--dask", "tcp://127.0.0.1:9", "--workers", "2"]) == 2
+    assert "--dask and --workers are both given." in capsys.readouterr().err
 
 
 def test_the_rows_are_those_of_one_process_and_a_killed_worker_loses_none(cluster: Any) -> None:
@@ -43,14 +58,17 @@ def test_the_rows_are_those_of_one_process_and_a_killed_worker_loses_none(cluste
             started.wait()
             time.sleep(1.5)  # every task takes a second at least, so that both workers are at one
             process = next(iter(cluster.workers.values())).process.process
+            os.kill(process.pid, signal.SIGKILL)
             killed.append(process.pid)
-            process.kill()
 
         started = threading.Event()
         thread = threading.Thread(target=kill_one, daemon=True)
         thread.start()
         assert sweep(model, recipe, inputs, executor=_Slow(executor, started), **_POINTS) == here
+        thread.join()
         assert killed
+        alive = {worker.process.process.pid for worker in cluster.workers.values() if worker.process.process}
+        assert not alive & set(killed)
 
 
 class _Slow(Executor):
@@ -68,19 +86,6 @@ class _Slow(Executor):
 def _slowly(call: Any, *arguments: Any) -> Any:
     time.sleep(1)
     return call(*arguments)
-
-
-def test_the_command(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("model.py").write_text("import torch\nmodel = torch.nn.Linear(16, 8).eval()\n")
-    line = "sweep model.py -r ethosu-u55-int8 --shape 1x16 --macs 64,128 --memory-mode Sram_Only --resume here.json"
-    assert group.main([*line.split(), "--dask", cluster.scheduler_address]) == 0
-    assert "8 configurations estimated, 0 failed" in capsys.readouterr().out
-    assert len(SweepResult.from_json(Path("here.json").read_text()).done) == 8
-    assert group.main([*line.split(), "--dask", "tcp://127.0.0.1:9", "--workers", "2"]) == 2
-    assert "--dask and --workers are both given." in capsys.readouterr().err
 
 
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import gc
 import inspect
 import operator
 import pickle
@@ -19,7 +21,7 @@ from torch.export import decomp_utils, exported_program
 from torch.fx.traceback import NodeSource
 
 from arm_recipes import ArmRecipeType, report
-from arm_recipes.upstream import savings
+from arm_recipes.upstream import decompositions, savings
 from tests.models import two_inputs
 
 
@@ -53,6 +55,75 @@ def test_upstream_copies_provenance() -> None:
 def test_upstream_looks_for_operators_each_time() -> None:
     """The same."""
     assert _collects(exported_program)() is not _collects(exported_program)()
+
+
+_LINEAR = torch.ops.aten.linear.default
+
+
+def _overridden(decomposition: object) -> tuple[dict[Any, Any], Any]:
+    """linear's kernels, and its rule for fake tensors, where it is decomposed so."""
+    with vars(exported_program)["_override_composite_implicit_decomp"]({_LINEAR: decomposition}):
+        return dict(_LINEAR.py_kernels), decompositions._fake_rules[_LINEAR]
+
+
+def test_upstream_makes_the_same_kernels_each_time() -> None:
+    """The same."""
+    kernels, rule = _overridden(print)
+    again, rule_again = _overridden(print)
+    assert kernels.keys() == again.keys() and rule is not rule_again
+    assert {key: one.__code__ for key, one in kernels.items() if hasattr(one, "__code__")} == {
+        key: one.__code__ for key, one in again.items() if hasattr(one, "__code__")
+    }
+
+
+def test_kernels_are_made_once_for_what_is_the_same() -> None:
+    def decomposed() -> Any:
+        def call(*arguments: Any, kernel: Any) -> Any:
+            return kernel(*arguments)
+
+        return functools.partial(call, kernel=_LINEAR)
+
+    before, expected = dict(_LINEAR.py_kernels), _overridden(print)
+    with savings.once():
+        kernels, rule = _overridden(print)
+        assert kernels.keys() == expected[0].keys()
+        ours = _overridden(decomposed())
+        assert ours[0] != kernels and set(ours[0].values()) - set(kernels.values())
+        assert (kernels, rule) == _overridden(print)
+        assert ours == _overridden(decomposed())
+        with pytest.raises(KeyError), vars(exported_program)["_override_composite_implicit_decomp"]({_LINEAR: print}):
+            raise KeyError
+        assert _LINEAR.py_kernels == before and _LINEAR not in decompositions._fake_rules
+        _LINEAR.py_impl(torch._C.DispatchKey.XPU)(len)
+        try:
+            assert _overridden(print)[0][torch._C.DispatchKey.XPU] is len
+        finally:
+            del _LINEAR.py_kernels[torch._C.DispatchKey.XPU]
+            _LINEAR._dispatch_cache.clear()
+        assert (kernels, rule) == _overridden(print)
+    assert _LINEAR.py_kernels == before
+
+
+def test_the_collector_is_as_before() -> None:
+    frozen, threshold = gc.get_freeze_count(), gc.get_threshold()
+    try:
+        gc.unfreeze()
+        gc.set_threshold(700, 11, 12)
+        with savings.once():
+            assert gc.get_threshold() == (50_000, 11, 12) and gc.get_freeze_count() and gc.isenabled()
+        assert gc.get_threshold() == (700, 11, 12) and not gc.get_freeze_count()
+        gc.freeze()
+        with savings.once():
+            assert gc.get_threshold()[0] == 50_000
+        assert gc.get_freeze_count()
+        gc.disable()
+        with savings.once():
+            assert gc.get_threshold()[0] == 700 and not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.set_threshold(*threshold)
+        if not frozen:
+            gc.unfreeze()
 
 
 def _doubled() -> torch.fx.GraphModule:
@@ -115,8 +186,8 @@ def test_within_the_context_alone() -> None:
         assert copy.deepcopy([source])[0] is source
         assert _collects(decomp_utils)() is _collects(exported_program)()
     assert copy.deepcopy(source) is not source
-    assert _collects(exported_program) is savings._collect
-    assert _collects(decomp_utils) is savings._collect
+    assert _collects(exported_program) is decompositions.collect
+    assert _collects(decomp_utils) is decompositions.collect
 
 
 def test_an_operator_that_is_registered_is_seen() -> None:
@@ -126,7 +197,7 @@ def test_an_operator_that_is_registered_is_seen() -> None:
         library.impl("own", lambda x: x + 1, "CompositeImplicitAutograd")
         found = _collects(exported_program)()
         assert {str(operator) for operator in found - before} == {"arm_recipes_test.own.default"}
-        assert found == savings._collect()
+        assert found == decompositions.collect()
 
 
 def test_what_is_not_known_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +206,7 @@ def test_what_is_not_known_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(decomp_utils, "_collect_all_valid_cia_ops", other)
     with savings.once():
-        assert _collects(exported_program) is savings._collect
+        assert _collects(exported_program) is decompositions.collect
     assert _collects(decomp_utils) is other
 
 
