@@ -111,6 +111,7 @@ _START_PROCESSES = (
     "tests/reporting/test_report.py",
     "tests/samples/test_calibration.py",
     "tests/sweeping/test_dask.py",
+    "tests/tools/test_missing_tools.py",
     "tests/tools/test_upstream_vela.py",
 )
 

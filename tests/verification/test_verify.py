@@ -416,7 +416,7 @@ def test_the_kept_program_goes_with_its_session() -> None:
     ("arguments", "options", "error", "message"),
     [
         ((), {}, ArmRecipeError, r"verify\(session, data\) takes one positional argument after the session and got 0"),
-        ((_DATA,), {"macs": 128}, ArmRecipeError, "and no macs. An exported session has its recipe and options"),
+        ((_DATA,), {"macs": 128}, ArmRecipeError, "and no macs. What was exported has its recipe and options"),
         ((_DATA,), {"method": "other"}, ModelError, "method='other': the program has the methods 'forward'"),
         ((_DATA,), {"max_accuracy_drop": 1}, ArmRecipeError, "max_accuracy_drop=1 needs labels, and the data has none"),
         ((_DATA,), {"labels": [0, 1]}, CalibrationError, "2 labels were given for 4 samples"),
