@@ -71,6 +71,29 @@ def _normed(net: Any, y: Tensor, x: Tensor) -> Tensor:
     return normed
 
 
+def _functions(net: Any, y: Tensor, x: Tensor) -> Tensor:
+    """Of one number each, and of two; in float, as nothing quantizes them."""
+    small, more = torch.tanh(y) * 0.9, y.abs() + 1.5
+    of_any: list[Callable[..., Tensor]] = [torch.asinh, torch.atan, torch.ceil, torch.cos, torch.erf, torch.floor]
+    of_any += [F.elu, F.gelu, F.leaky_relu, torch.neg, torch.round, torch.sign, torch.sin, torch.trunc, lambda a: 1 - a]
+    of_small = [torch.acos, torch.asin, torch.atanh, torch.cosh, torch.exp, torch.expm1, torch.sinh, torch.tan]
+    of_more = [torch.acosh, torch.log, torch.log10, torch.log1p, torch.log2, torch.reciprocal, torch.rsqrt, torch.sqrt]
+    of_two = [torch.atan2, torch.remainder, torch.floor_divide, torch.maximum, torch.minimum, torch.div]
+    values = [f(y) for f in of_any] + [f(small) for f in of_small] + [f(more) for f in of_more]
+    values += [f(torch.sin(y), more) for f in of_two] + [more**2.5, torch.logit(torch.sigmoid(small))]
+    joined: Tensor = net.last(torch.cat(values, 1))
+    return joined
+
+
+def _truths(net: Any, y: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    a, b = torch.sin(y), torch.cos(y)
+    first, second = a >= b, a < 0.5
+    compared = (first, second, a.round() == b.round(), a.round() != b.round(), a <= b, a > 0)
+    joined = (first & second, first | second, first ^ second, ~first, ~(torch.isnan(a) | torch.isinf(b) | first))
+    logic = (torch.logical_and, torch.logical_or, torch.logical_xor)
+    return *compared, *joined, *(f(first, second) for f in logic), torch.logical_not(second)
+
+
 # The rows of the table that this was built from, with its cases and their neighbours.
 ROWS: dict[str, dict[str, _Row]] = {
     "one channel": {
@@ -154,6 +177,8 @@ ROWS: dict[str, dict[str, _Row]] = {
         "joined": _of(
             lambda net, y, x: net.last(torch.cat([y, net.other(x), y], 1)), other=lambda: _conv(4, 5), last=_last(17)
         ),
+        "functions": _of(_functions, outputs=2, size=4, last=_last(78)),
+        "truths": _of(_truths, outputs=2, size=4),
         "several outputs": _of(lambda net, y, x: (y, y.amax(1), y.flatten(1), y > 0)),
     },
 }
