@@ -86,7 +86,7 @@ def _functions(net: Any, y: Tensor, x: Tensor) -> Tensor:
 
 
 def _truths(net: Any, y: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    a, b = torch.sin(y), torch.cos(y)
+    a, b = torch.sin(y * 5), torch.cos(y * 5)
     first, second = a >= b, a < 0.5
     compared = (first, second, a.round() == b.round(), a.round() != b.round(), a <= b, a > 0)
     joined = (first & second, first | second, first ^ second, ~first, ~(torch.isnan(a) | torch.isinf(b) | first))

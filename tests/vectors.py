@@ -76,7 +76,8 @@ def load(name: str) -> Vector:
         tensors = {key.removeprefix(f"{name}/"): arrays[key] for key in arrays if key.startswith(f"{name}/")}
     program = from_message(text["content"], {key: tensors[f"tensor/{key}"] for key in text["content"]["orders"]})
     values = unpacked(text["orders"], {key: tensors[key] for key in text["orders"]})
-    inputs, outputs = ([values[key] for key in sorted(values) if key.startswith(kind)] for kind in ("in", "out"))
+    inputs = [values[f"in{index}"] for index in range(sum(key.startswith("in") for key in values))]
+    outputs = [values[f"out{index}"] for index in range(sum(key.startswith("out") for key in values))]
     return Vector(program, inputs, outputs, tuple(text["kernels"]), text["runtime"])
 
 
