@@ -37,7 +37,7 @@ class OptionError(ArmRecipeError):
         self.value = value
         self.allowed = allowed if allowed is None or isinstance(allowed, str) else tuple(allowed)
         self.nearest = nearest
-        parts = [f"{recipe}: {option}={value!r} {problem}."]
+        parts = [f"{recipe}: {option}={quoted(value)} {problem}."]
         if nearest is not None:
             parts.append(f"Did you mean {nearest!r}?")
         if self.allowed is not None:
@@ -74,6 +74,18 @@ class QuantizationWarning(UserWarning):
 def spell(values: Iterable[object] | str) -> str:
     """Write `values` as a list for a message; a string is a description and stays as it is."""
     return values if isinstance(values, str) else ", ".join(str(value) for value in values)
+
+
+def quoted(value: object) -> str:
+    """`repr` of a value that a user gave, for a message: not all of it where it is long."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}... ({len(text):,} characters)"
+
+
+_MOST_QUOTED = 500
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from arm_recipes.tools import cmsis_nn
 
-from .options import BOOLEAN, LAYOUTS, TEXT, Options, option, ordered
+from .options import BOOLEAN, LAYOUT, LAYOUTS, TEXT, Options, option, ordered
 
 
 @ordered
@@ -26,7 +26,7 @@ class CortexMOptions(Options):
         nullable=True,
     )
     io_layout: str = option(
-        TEXT,
+        LAYOUT,
         "Layout of rank-4 inputs, outputs: contiguous (NCHW, an int8 copy of each) or channels_last (NHWC, no copy).",
         default="contiguous",
         legal=lambda recipe, seen: LAYOUTS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from arm_recipes.errors import OptionError
 
 from .catalog import Recipe
-from .options import BOOLEAN, LAYOUTS, STRINGS, TEXT, Options, option, ordered, quantized
+from .options import BOOLEAN, LAYOUT, LAYOUTS, STRINGS, Options, option, ordered, quantized
 
 # executorch joins the flags for its compilers with spaces and splits them again.
 SPLIT_AT_SPACE = "has white space in it, at which executorch splits the compiler's flags"
@@ -29,7 +29,7 @@ class DelegatedOptions(Options):
         applies=quantized,
     )
     io_layout: str | None = option(
-        TEXT,
+        LAYOUT,
         "Layout of rank-4 inputs: contiguous (NCHW) or channels_last (NHWC); that of the example inputs if not given.",
         default=None,
         legal=lambda recipe, seen: (None, *LAYOUTS),

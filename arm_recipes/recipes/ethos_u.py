@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from arm_recipes.errors import OptionError, spell
 from arm_recipes.tools import vela
@@ -49,7 +51,7 @@ class EthosUOptions(DelegatedOptions):
         TEXT,
         "Section Memory_Mode.NAME of config_ini: where weights, arena and cache are placed.",
         default=lambda recipe, seen: recipe.target.memory_mode,
-        legal=lambda recipe, seen: [mode for mode, refusal in _memory_modes(recipe, seen).items() if refusal is None],
+        legal=lambda recipe, seen: _Accepted(_memory_modes(recipe, seen)),
         after=("macs", "config_ini", "system_config"),
         beside=("config_ini", "system_config"),
         nothing=lambda recipe: _NO_SECTION,
@@ -113,6 +115,14 @@ class EthosUOptions(DelegatedOptions):
             if has_space(section):
                 raise OptionError(
                     recipe.name, name, section, SPLIT_AT_SPACE, hint=f"Rename the section in {self.config_ini}."
+                )
+            if set(section) & {"/", "\\", "\0"}:
+                raise OptionError(
+                    recipe.name,
+                    name,
+                    section,
+                    "has a / or \\ in it, and Vela calls its files by it",
+                    hint=f"Rename the section in {self.config_ini}.",
                 )
         if self.arena_cache_size is not None:
             if self.arena_cache_size <= 0:
@@ -216,7 +226,40 @@ def _memory_modes(recipe: Recipe, seen: Resolved) -> Mapping[str, str | None]:
     accelerator = f"{recipe.target.name}-{seen['macs']}"
     if accelerator not in vela.accelerators():  # where a description gets; Vela fails on it without saying why
         return {}
-    return vela.memory_modes(_config_file(recipe, seen["config_ini"]), accelerator, seen["system_config"])
+    config, system_config = _config_file(recipe, seen["config_ini"]), seen["system_config"]
+    try:
+        config.check_system_config(system_config)
+    except vela.VelaRefusal as refusal:
+        raise OptionError(
+            recipe.name, "system_config", system_config, f"can't be used: {refusal}", hint=f"Mend it in {config.path}."
+        ) from refusal
+    return vela.MemoryModes(config, accelerator, system_config)
+
+
+class _Accepted(Sequence[str]):
+    """The memory modes that Vela takes. Whether it takes one is asked for that one alone."""
+
+    def __init__(self, modes: Mapping[str, str | None]) -> None:
+        self._modes = modes
+
+    def __contains__(self, mode: object) -> bool:
+        return isinstance(mode, str) and mode in self._modes and self._modes[mode] is None
+
+    @functools.cached_property
+    def _all(self) -> tuple[str, ...]:
+        return tuple(mode for mode, refusal in self._modes.items() if refusal is None)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self._all[index]
 
 
 _NO_SECTION = "nothing, as that file has no section that fits"

@@ -68,6 +68,8 @@ STRINGS = Kind(
 Resolved = Mapping[str, Any]
 
 LAYOUTS = ("contiguous", "channels_last")
+_LAYOUTS = {"NCHW": "contiguous", "NHWC": "channels_last"}
+LAYOUT = Kind("str", lambda value: isinstance(value, str), str, lambda value: _LAYOUTS.get(value.upper(), value))
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,9 @@ class Option:
         """What this option sees of the values resolved so far; None for an option that the recipe hasn't."""
         return {name: resolved.get(name) for name in self.after}
 
-    def values(self, recipe: Recipe, resolved: Resolved) -> tuple[Any, ...] | None:
+    def values(self, recipe: Recipe, resolved: Resolved) -> Sequence[Any] | None:
         """The legal values, None where the type is all that limits it."""
-        return None if self.legal is None else tuple(self.legal(recipe, self.seen(resolved)))
+        return None if self.legal is None else self.legal(recipe, self.seen(resolved))
 
 
 def option(kind: Kind, help: str, *, default: Any, **declaration: Any) -> Any:
@@ -229,6 +231,7 @@ def describe(recipe: Recipe) -> tuple[OptionInfo, ...]:
     for name, declaration in options.items():
         legal = (True, False) if declaration.kind is BOOLEAN else declaration.values(recipe, resolved)
         resolved[name], _ = _not_given(recipe, name, options, resolved)
+        legal = None if legal is None else tuple(legal)
         infos.append(OptionInfo(name, declaration.kind.name, resolved[name], legal, declaration.help))
     return tuple(infos)
 
@@ -319,6 +322,6 @@ def _illegal(
         name,
         value,
         f"{f'({origin}) ' if origin else ''}is not legal for {recipe.target.name}{context}{f' ({why})' if why else ''}",
-        nearest=nearest(value, legal) if isinstance(value, str) and why is None else None,
+        nearest=nearest(value, filter(None, legal)) if isinstance(value, str) and why is None else None,
         allowed=legal or declaration.nothing(recipe),
     )

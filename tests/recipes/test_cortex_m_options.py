@@ -41,8 +41,8 @@ _REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "CORTEX_M85_INT8",
-        {"io_layout": "nhwc"},
-        "CORTEX_M85_INT8: io_layout='nhwc' is not legal for cortex-m85. Allowed: contiguous, channels_last.",
+        {"io_layout": "nhcw"},
+        "CORTEX_M85_INT8: io_layout='nhcw' is not legal for cortex-m85. Allowed: contiguous, channels_last.",
     ),
     (
         "CORTEX_M85_INT8",

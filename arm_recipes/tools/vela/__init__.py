@@ -2,7 +2,7 @@
 
 from .arguments import flags_set, try_flags
 from .compiler import printed_to_log
-from .config import STOCK_CONFIG, ConfigFile, accelerators, macs, memory_modes, optimisations, read_config
+from .config import STOCK_CONFIG, ConfigFile, MemoryModes, accelerators, macs, optimisations, read_config
 from .estimates import Estimate, estimate_of, printed_summaries
 from .installed import VelaRefusal
 
@@ -10,12 +10,12 @@ __all__ = [
     "STOCK_CONFIG",
     "ConfigFile",
     "Estimate",
+    "MemoryModes",
     "VelaRefusal",
     "accelerators",
     "estimate_of",
     "flags_set",
     "macs",
-    "memory_modes",
     "optimisations",
     "printed_summaries",
     "printed_to_log",

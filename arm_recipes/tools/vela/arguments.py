@@ -80,6 +80,8 @@ def try_flags(flags: Sequence[str]) -> None:
             raise VelaRefusal(_last_words(printed)) from None
         except (vela.VelaError, ValueError, KeyError) as error:
             raise VelaRefusal(words_of(error)) from error
+        except Exception as error:  # it looks at no value of --recursion-limit, say
+            raise VelaRefusal(f"{type(error).__name__}: {error}") from error
     raise VelaRefusal("Vela ends without compiling")
 
 
