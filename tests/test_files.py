@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,4 +22,19 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         file.write(b"half")
         raise KeyboardInterrupt
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"whole"]
-    assert path.stat().st_mode & 0o777 == 0o666 & ~files._umask()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
+def test_it_has_the_permissions_of_any_file(mask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(mask)
+    try:
+        monkeypatch.setattr(os, "umask", None)  # of the whole process: another thread's files would be open to all
+        files.write_whole(tmp_path / "x.pte", b"whole")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "x.pte").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_name_may_be_as_long_as_names_are(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / ("x" * 251 + ".pte"), b"whole")

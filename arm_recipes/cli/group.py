@@ -19,6 +19,7 @@ from .export import export_model
 from .listing import COMPLETE, check_machine, list_options, list_recipes, print_completion
 from .output import complain
 from .shared import SETTINGS
+from .signals import Terminated, signals_end_it
 from .sweep import sweep_model
 from .verify import verify_model
 
@@ -33,17 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        code = cli.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="arm-recipes",
-            complete_var=COMPLETE,
-            standalone_mode=False,
-        )
-        return code if isinstance(code, int) else 0
+        with signals_end_it():
+            return _run(arguments)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:  # click makes the first of the second
+        signalled = stop if isinstance(stop, Terminated) else stop.__cause__
+        if isinstance(signalled, Terminated):
+            complain(f"ended by {signalled.name}; no file is left half-written")
+            return 128 + signalled.number
         complain("interrupted; no file is left half-written")
         return 130
     except ArmRecipeError as error:
@@ -55,6 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
         sys.stderr.close()
         return 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    code = cli.main(
+        args=None if arguments is None else list(arguments),
+        prog_name="arm-recipes",
+        complete_var=COMPLETE,
+        standalone_mode=False,
+    )
+    return code if isinstance(code, int) else 0
 
 
 class _Commands(click.Group):
@@ -99,7 +109,7 @@ def cli() -> None:
       2    the command, the model or the data has to be changed
       3    a condition does not hold: a gate of export or verify, or the limits of a sweep for
            every point; an export's files are written
-      130  Ctrl-C
+      130  Ctrl-C; 143 and 129, SIGTERM and SIGHUP
     """
 
 

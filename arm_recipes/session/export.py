@@ -30,6 +30,7 @@ from arm_recipes.samples import load_calibration
 from arm_recipes.samples.models import Model, argument_names, specs_for
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
+from arm_recipes.tools.alone import ALONE
 from arm_recipes.upstream import failures, lowered_graphs, partitioner, savings
 from arm_recipes.upstream.session import keep, vela_summaries
 
@@ -62,6 +63,8 @@ def export(
     **options: Any,
 ) -> ExportSession:
     """Export with the standard ExportSession, and take care of what it leaves to its caller.
+
+    Threads export one after the other: torch keeps state of the whole process meanwhile.
 
     What Vela prints goes to the logger ``arm_recipes.vela`` (level INFO) and not to standard output.
 
@@ -110,6 +113,7 @@ def export(
         models = as_modules(models)
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ALONE)
         _to_eval_mode(models, stack)
         bars = stack.enter_context(shown(sys.stderr.isatty() if progress is None else progress))
         session = ExportSession(
@@ -135,9 +139,9 @@ def export(
                 if told is None:
                     raise
                 raise told from (None if told is error.__cause__ else error)
-    keep(session, models, verdicts, printed.getvalue())
-    if check and has_snapshots(session):
-        _check(session)
+        keep(session, models, verdicts, printed.getvalue())
+        if check and has_snapshots(session):
+            _check(session)
     return session
 
 

@@ -107,11 +107,19 @@ def _cores() -> int:
 
 @contextlib.contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=start_worker)
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"  # or a file pickle.py in the current folder would run; from Python 3.11 on
     try:
-        yield pool
+        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=start_worker)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
     finally:
-        pool.shutdown(cancel_futures=True)
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from arm_recipes.tools.processes import end_with
+
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 Handler = Callable[[dict[str, Any], Arrays], tuple[dict[str, Any], Arrays]]
 
@@ -42,7 +44,9 @@ def read(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
 
 
 def serve(handle: Handler) -> None:
-    """The life of a simulator's process: answer messages on standard input until it is closed."""
+    """The life of a simulator's process: answer messages on standard input until it is closed, or the process that
+    started it, whose ID is the last of its arguments, has ended."""
+    end_with(int(sys.argv[-1]))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a simulator prints would come between the replies
     while True:

@@ -12,10 +12,12 @@ import threading
 from typing import Any
 
 from arm_recipes.errors import SimulationError
+from arm_recipes.tools.processes import ELSEWHERE
 
 from . import messages
 
 _STARTUP_SECONDS = 120.0
+_RUN = "import runpy; runpy.run_module(sys.argv[1], run_name='__main__')"
 
 
 class Process:
@@ -33,7 +35,7 @@ class Process:
         # The folders that this process imports from, wherever they came from.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.{module}"],
+            [sys.executable, "-c", f"{ELSEWHERE}{_RUN}", f"{__package__}.{module}", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

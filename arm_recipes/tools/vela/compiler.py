@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import io
 import logging
+import multiprocessing
 import signal
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from arm_recipes.errors import ToolError
+from arm_recipes.tools.alone import ALONE
+from arm_recipes.tools.processes import end_with
 
 from .estimates import read_layers, read_summary
 from .installed import OTHER_VELA, muted
@@ -111,7 +114,7 @@ def printed_to_log(level: int) -> Iterator[io.StringIO]:
     """Collect what Vela prints while it compiles, and send it to the logger ``arm_recipes.vela``."""
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed):
+        with ALONE, contextlib.redirect_stdout(printed):
             yield printed
     finally:
         if printed.getvalue().strip():
@@ -121,6 +124,9 @@ def printed_to_log(level: int) -> Iterator[io.StringIO]:
 def start_worker() -> None:
     """Prepare a worker process: Ctrl-C in a terminal goes to all processes, and is for the main one to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        end_with(parent.pid)
     _upstream()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from arm_recipes.errors import ToolError
+from arm_recipes.tools.alone import ALONE
 
 OTHER_VELA = "Is this another Vela? Install the one that executorch is tested with: pip install 'executorch[ethos-u]'"
 
@@ -39,13 +40,14 @@ def muted() -> Iterator[io.StringIO]:
     """Collect what Vela prints, and undo the recursion limit that its `main` sets."""
     # Upstream: ethosu.vela.vela.main sets sys.setrecursionlimit. Holds for Vela 5.1.0;
     # tests/tools/test_upstream_vela.py::test_main_sets_the_recursion_limit fails when it can go.
-    limit = sys.getrecursionlimit()
     printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            yield printed
-    finally:
-        sys.setrecursionlimit(limit)
+    with ALONE:
+        limit = sys.getrecursionlimit()
+        try:
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                yield printed
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 def words_of(error: BaseException) -> str:
