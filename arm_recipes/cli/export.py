@@ -158,7 +158,7 @@ def _planned_files(command: ExportOptions) -> dict[str, Path]:
         files["intermediates"] = Path(command.intermediates).expanduser()
         if files["intermediates"].is_file():
             raise ArmRecipeError(f"--intermediates={command.intermediates!r} is a file. Give a folder, new or empty.")
-    check_new(files.values(), command, "another --output")
+    check_new(files, command, "another --output")
     check_place(pte, f"--output={command.output!r}")
     return files
 

@@ -231,7 +231,7 @@ def check_machine(**values: Any) -> None:
 
 def _say(look: Callable[[], Result], command: ResultOptions) -> None:
     files = report_files(command)
-    check_new(files.values(), command)
+    check_new(files, command)
     result = look()
     write_reports(result, files)
     status = 1 if isinstance(result, doctor.DoctorReport) and not result.ok else 0

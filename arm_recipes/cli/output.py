@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import arm_recipes
 from arm_recipes.errors import ArmRecipeError
@@ -50,8 +50,8 @@ def others_kept_off(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
     with contextlib.ExitStack() as stack:
         if log is not None:
             with writing(log):
-                Path(log).parent.mkdir(parents=True, exist_ok=True)
-                streams.append(stack.enter_context(Path(log).open("w", encoding="utf-8")))
+                streams.append(_open_log(Path(log).expanduser()))
+            stack.callback(_close, streams[-1])
         if verbose:
             streams.append(sys.stderr)
         tee = _Tee(streams)
@@ -81,8 +81,30 @@ class _Tee(io.StringIO):
 
     def write(self, text: str) -> int:
         for stream in self._streams:
-            stream.write(text)
+            with contextlib.suppress(OSError):  # a disk that is full is no reason to lose the program
+                stream.write(text)
         return super().write(text)
+
+
+def _open_log(path: Path) -> IO[str]:
+    """
+    Raises:
+        OSError: it can't be written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("w", encoding="utf-8", errors="backslashreplace")
+    try:
+        stream.write(f"arm-recipes {arm_recipes.__version__}\n")
+        stream.flush()
+    except OSError:
+        _close(stream)
+        raise
+    return stream
+
+
+def _close(stream: IO[str]) -> None:
+    with contextlib.suppress(OSError):
+        stream.close()
 
 
 @contextlib.contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,44 @@ def check_place(path: Path, given: str) -> None:
         raise ArmRecipeError(f"{given}: {folder} can't be written to. Give another {given.partition('=')[0]}.")
 
 
-def check_new(paths: Iterable[Path], command: ResultOptions, instead: str = "another name") -> None:
-    """Refuse to overwrite what is there, without --force. A folder may be there, if it is empty.
+def check_new(files: Mapping[str, Path], command: ResultOptions, instead: str = "another name") -> None:
+    """Refuse to overwrite what is there, without --force; and, with or without, what the command reads, or writes
+    twice. A folder may be there, if it is empty.
+
+    Args:
+        files: that are to be written, by kind.
+        command: that writes them, and others.
+        instead: of what is there, for the message.
 
     Raises:
-        ArmRecipeError: something is there.
+        ArmRecipeError: a file may not be written.
     """
-    there = [path for path in paths if path.exists() and not (path.is_dir() and not any(path.iterdir()))]
+    kept = {"--resume"}  # what is there is read first
+    others = {option: Path(name).expanduser() for option, name in command.also_writes.items()}
+    written = [
+        *((f"{path}", path) for path in files.values()),
+        *((f"{each}={path}", path) for each, path in others.items()),
+    ]
+    for index, (given, path) in enumerate(written):
+        for what, other in command.reads.items():
+            if _same(path, Path(other)):
+                raise ArmRecipeError(f"{given}: that is {what} itself. Give another file to write.")
+        if any(_same(path, other) for _, other in written[:index]):
+            raise ArmRecipeError(f"{given}: two outputs can't be one file. Give another name.")
+    there = [path for path in files.values() if path.exists() and not (path.is_dir() and not any(path.iterdir()))]
+    there += [path for option, path in others.items() if option not in kept and path.is_file()]
     if there and not command.force:
         raise ArmRecipeError(f"{', '.join(map(str, there))}: already there. Give --force to overwrite, or {instead}.")
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two names are of one file, which need not be there."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        other = other.expanduser()
+        if path.exists() and other.exists():
+            return path.samefile(other)
+        return path.resolve() == other.resolve()
+    return False
 
 
 def write_reports(result: Result, files: Mapping[str, Path], title: str | None = None) -> None:

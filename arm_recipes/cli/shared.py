@@ -6,6 +6,7 @@ Every command makes one frozen dataclass of what click gives it, whose fields ar
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,16 @@ class ResultOptions:
     as_json: bool
     reports: tuple[str, ...]
     force: bool
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Files and folders that the command reads, by what names them: no file that is written may be one of these."""
+        return {}
+
+    @property
+    def also_writes(self) -> dict[str, str]:
+        """Files that it writes besides its results, by option."""
+        return {}
 
     @property
     def report_forms(self) -> tuple[tuple[str, str], ...]:
@@ -108,6 +119,18 @@ class CompileOptions(ResultOptions):
     def data_options(self) -> dict[str, str | None]:
         """The options that name data, with what they were given."""
         return {"--calibration": self.calibration}
+
+    @property
+    def reads(self) -> dict[str, str]:
+        given = {name: path for name, path in self.data_options.items() if path is not None}
+        given |= {f"--inputs {path}": path for path in self.inputs}
+        given |= {f"-o {key}": text for key, text in self.recipe_options}
+        # Of a model, all but the name after the colon; one on Windows has a colon after the drive as well.
+        return {"MODEL": re.sub(r":\w*$", "", self.model), **given}
+
+    @property
+    def also_writes(self) -> dict[str, str]:
+        return {} if self.log is None else {"--log": self.log}
 
     @property
     def image_options(self) -> dict[str, Any]:

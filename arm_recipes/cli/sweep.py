@@ -36,6 +36,7 @@ from .types import Several
 if TYPE_CHECKING:
     from arm_recipes.sweeping.result import Point, SweepResult
 
+_RESUME = "--resume"
 _AXES = ("macs", "system_config", "memory_mode", "optimise")
 
 
@@ -79,6 +80,10 @@ class SweepOptions(CompileOptions):
     def report_forms(self) -> tuple[tuple[str, str], ...]:
         older = ((".csv", self.csv_file), (".html", self.html_file))
         return (*((form, name) for form, name in older if name is not None), *super().report_forms)
+
+    @property
+    def also_writes(self) -> dict[str, str]:
+        return {**super().also_writes, **({} if self.resume is None else {_RESUME: self.resume})}
 
     @property
     def limits(self) -> dict[str, float | None]:
@@ -158,7 +163,7 @@ def _planned_files(command: SweepOptions) -> dict[str, Path]:
         files["pte"] = Path(command.export_best).expanduser()
         check_place(files["pte"], f"--export-best={command.export_best!r}")
     files |= report_files(command)
-    check_new(files.values(), command)
+    check_new(files, command)
     return files
 
 

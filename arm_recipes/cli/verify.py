@@ -70,6 +70,11 @@ class VerifyOptions(CompileOptions):
         return self.model.endswith(".pte")
 
     @property
+    def reads(self) -> dict[str, str]:
+        more = {"--labels": self.labels, "--float-model": self.float_model, "--runner": self.runner}
+        return {**super().reads, **{name: path for name, path in more.items() if path is not None}}
+
+    @property
     def data_options(self) -> dict[str, str | None]:
         return {"--data": self.data, **super().data_options}
 
@@ -143,7 +148,7 @@ def verify_model(**values: Any) -> None:
     command = VerifyOptions(**values)
     arguments = _checked_arguments(command)
     files = report_files(command)
-    check_new(files.values(), command)
+    check_new(files, command)
     with compile_context(command, command.float_model if command.compiled else command.model) as compiling:
         report = _verify(command, arguments, compiling)
     write_reports(report, files, f"{short_name(command.model)}: {report.recipe} on {report.simulator}")

@@ -50,7 +50,7 @@ def test_what_is_kept_off_goes_to_the_log_and_if_asked_to_the_terminal(
         logging.getLogger("vela").warning("beware")
         print("printed", file=kept)
     expected = "DEBUG arm_recipes.tools.vela: vela says\nWARNING vela: beware\nprinted\n"
-    assert log.read_text() == expected
+    assert log.read_text() == f"arm-recipes {arm_recipes.__version__}\n{expected}"
     assert capsys.readouterr().err == expected
     assert not any(handler.stream is kept for handler in logging.getLogger().handlers if hasattr(handler, "stream"))
 

@@ -69,3 +69,59 @@ def test_what_can_t_be_written_is_refused_before_anything_is_loaded(
     said = capsys.readouterr()
     assert message in said.err and said.out == ""
     assert (folder / "taken.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("export m.py -r tosa-int8 --log m.py", "--log=m.py: that is MODEL itself. Give another file to write."),
+        ("export ./m.py:net -r tosa-int8 --log m.py --force", "--log=m.py: that is MODEL itself."),
+        ("export m.py -r tosa-int8 --calibration c.npy --log c.npy --force", "--log=c.npy: that is --calibration"),
+        ("export m.py -r tosa-int8 --calibration link.npy --report c.csv --log c.npy --force", "that is --calibration"),
+        (
+            "export m.py -r tosa-int8 --inputs c.npy --output new.pte --log c.npy --force",
+            "that is --inputs c.npy itself",
+        ),
+        ("export m.py -r ethosu-u55-int8 -o config_ini=v.ini --log v.ini --force", "that is -o config_ini itself"),
+        (
+            "verify m.py -r tosa-int8 --data c.npy --labels l.txt --report l.txt --force",
+            "l.txt: that is --labels itself",
+        ),
+        ("verify n.pte --float-model m.py --report m.py.txt --log m.py --force", "that is --float-model itself"),
+        ("sweep m.py -r ethosu-u55-int8 --csv m.py --force", "m.py: that is MODEL itself."),
+        ("sweep m.py -r ethosu-u55-int8 --csv X --html X", "X: two outputs can't be one file. Give another name."),
+        ("sweep m.py -r ethosu-u55-int8 --csv X --export-best ./X --force", "X: two outputs can't be one file."),
+        ("sweep m.py -r ethosu-u55-int8 --resume X --export-best X", "--resume=X: two outputs can't be one file."),
+        ("export m.py -r tosa-fp --log q.json --report q.json", "--log=q.json: two outputs can't be one file."),
+        ("export m.py -r tosa-fp --log c.npy", "c.npy: already there. Give --force to overwrite, or another --output."),
+    ],
+)
+def test_no_output_is_an_input_or_another_output(
+    line: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"m.py": "raise SystemExit", "c.npy": "data", "l.txt": "0", "v.ini": (_VELA_INI), "n.pte": "program"}
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    (folder / "link.npy").symlink_to(folder / "c.npy")
+    assert group.main(line.split()) == 2
+    assert message in capsys.readouterr().err
+    assert {name: (folder / name).read_text() for name in files} == files
+    assert {path.name for path in folder.iterdir()} == {*files, "link.npy"}
+
+
+_VELA_INI = """[System_Config.Ethos_U55_High_End_Embedded]
+core_clock=500e6
+axi0_port=Sram
+axi1_port=OffChipFlash
+[Memory_Mode.Shared_Sram]
+const_mem_area=Axi1
+arena_mem_area=Axi0
+cache_mem_area=Axi0
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_log_that_can_t_be_written_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "m.py").write_text("raise SystemExit")
+    assert group.main(["export", "m.py", "-r", "tosa-fp", "--log", "/dev/full"]) == 2
+    assert capsys.readouterr().err == "error: /dev/full: it can't be written (No space left on device).\n"
