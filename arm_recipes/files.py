@@ -1,4 +1,5 @@
-"""Files that are written whole or not at all: to a temporary name beside, which then takes the real one's place."""
+"""Names of files as users type them; and files that are written whole or not at all, to a temporary name beside, which
+then takes the real one's place."""
 
 from __future__ import annotations
 
@@ -8,6 +9,25 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from .errors import ArmRecipeError, quoted
+
+
+def given_path(given: str | os.PathLike[str]) -> Path:
+    """A path as a user typed it, with ``~`` for a home folder.
+
+    Raises:
+        ArmRecipeError: there can be no file of that name.
+    """
+    try:
+        path = Path(given).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long; no such user; a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ArmRecipeError(
+            f"{quoted(os.fspath(given))} names no file: {str(reason).rstrip('.')}. Give another name."
+        ) from error
+    return path
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .documents.blocks import Paragraph
-from .errors import ArmRecipeError
+from .errors import ArmRecipeError, quoted
 
 
 @dataclass(frozen=True)
@@ -56,4 +56,16 @@ def check_limits(**limits: Any) -> None:
     for name, limit in limits.items():
         number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
         if limit is not None and not (number and math.isfinite(limit)):
-            raise ArmRecipeError(f"{name}={limit!r} is no limit. Give a number, e.g. {name}=50, or leave it out.")
+            raise ArmRecipeError(f"{name}={quoted(limit)} is no limit. Give a number, e.g. {name}=50, or leave it out.")
+        if name == "min_delegation" and limit is not None and not 0 <= limit <= 100:
+            raise ArmRecipeError(f"{name}={limit!r} is no percentage. Give a number from 0 to 100.")
+
+
+def check_timeout(timeout: Any) -> None:
+    """
+    Raises:
+        ArmRecipeError: it is no number of seconds.
+    """
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not (number and math.isfinite(timeout) and timeout > 0):
+        raise ArmRecipeError(f"timeout={quoted(timeout)} is no number of seconds above 0. Give e.g. timeout=120.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arm_recipes.errors import ArmRecipeError
+from arm_recipes.files import given_path
 from arm_recipes.recipes import options
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.names import short_name, typed
@@ -27,6 +28,7 @@ from .shared import (
     recipe_arguments,
     result_options,
 )
+from .types import Limit
 
 if TYPE_CHECKING:
     from executorch.export import ExportSession
@@ -87,10 +89,10 @@ class ExportOptions(CompileOptions):
     help="Write TOSA graphs, Vela's files and the exported program there. Compiles each delegate once more.",
 )
 @click.option("--quantization-report", "quantization", is_flag=True, help="Print how every node is quantized.")
-@click.option("--max-sram", type=float, metavar="KIB", help="Fail if a firmware needs more RAM.")
-@click.option("--max-flash", type=float, metavar="KIB", help="Fail if the .pte is larger.")
-@click.option("--min-delegation", type=float, metavar="PERCENT", help="Fail if fewer operators are delegated.")
-@click.option("--min-sqnr", type=float, metavar="DB", help="Fail if a quantized output is further from float.")
+@click.option("--max-sram", type=Limit(0), metavar="KIB", help="Fail if a firmware needs more RAM.")
+@click.option("--max-flash", type=Limit(0), metavar="KIB", help="Fail if the .pte is larger.")
+@click.option("--min-delegation", type=Limit(0, 100), metavar="PERCENT", help="Fail if fewer operators are delegated.")
+@click.option("--min-sqnr", type=Limit(), metavar="DB", help="Fail if a quantized output is further from float.")
 @click.option(
     "--no-check", "check", is_flag=True, default=True, flag_value=False, help="Don't run the program to check it."
 )
@@ -155,7 +157,7 @@ def _planned_files(command: ExportOptions) -> dict[str, Path]:
         files["etrecord"] = pte.with_suffix(".etrecord")
     files |= report_files(command)
     if command.intermediates is not None:
-        files["intermediates"] = Path(command.intermediates).expanduser()
+        files["intermediates"] = given_path(command.intermediates)
         if files["intermediates"].is_file():
             raise ArmRecipeError(f"--intermediates={command.intermediates!r} is a file. Give a folder, new or empty.")
     check_new(files, command, "another --output")
@@ -164,7 +166,7 @@ def _planned_files(command: ExportOptions) -> dict[str, Path]:
 
 
 def _planned_pte(command: ExportOptions) -> Path:
-    output = Path(command.output).expanduser()
+    output = given_path(command.output)
     if output.suffix == ".pte" and not output.is_dir():
         return output
     if output.suffix == ".bpte":

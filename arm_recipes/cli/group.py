@@ -6,6 +6,7 @@ commands that need it.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         with signals_end_it():
-            return _run(arguments)
+            status = _run(arguments)
+            sys.stdout.flush()
+            return status
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -52,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CompileFailure as failure:
         complain(failure_text(failure))
         return 1
-    except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and "PacifyFlush" not in type(sys.stdout).__name__:  # click's, for such a pipe
+            raise
+        # The reader of a pipe, e.g. head, has seen enough.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the end: Python flushes it once more
         return 0
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import arm_recipes
 from arm_recipes.errors import ArmRecipeError
+from arm_recipes.files import given_path
 
 _PACKAGE = Path(arm_recipes.__file__).parent
 
@@ -50,7 +51,7 @@ def others_kept_off(verbose: bool, log: str | None) -> Iterator[io.StringIO]:
     with contextlib.ExitStack() as stack:
         if log is not None:
             with writing(log):
-                streams.append(_open_log(Path(log).expanduser()))
+                streams.append(_open_log(given_path(log)))
             stack.callback(_close, streams[-1])
         if verbose:
             streams.append(sys.stderr)

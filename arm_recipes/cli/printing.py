@@ -14,7 +14,7 @@ import click
 
 from arm_recipes.documents.results import FORMS, Result
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.files import write_whole
+from arm_recipes.files import given_path, write_whole
 
 from .output import writing
 from .shared import ResultOptions
@@ -36,7 +36,7 @@ def report_files(command: ResultOptions) -> dict[str, Path]:
     for form, name in command.report_forms:
         if f"{_REPORT}{form}" in files:
             raise click.UsageError(f"--report is given twice for {form}. Leave one out.")
-        path = Path(name).expanduser()
+        path = given_path(name)
         check_place(path, f"--report={name!r}")
         if path.is_dir():
             raise ArmRecipeError(f"--report={name!r} is a folder. Give a file.")
@@ -74,7 +74,7 @@ def check_new(files: Mapping[str, Path], command: ResultOptions, instead: str = 
         ArmRecipeError: a file may not be written.
     """
     kept = {"--resume"}  # what is there is read first
-    others = {option: Path(name).expanduser() for option, name in command.also_writes.items()}
+    others = {option: given_path(name) for option, name in command.also_writes.items()}
     written = [
         *((f"{path}", path) for path in files.values()),
         *((f"{each}={path}", path) for each, path in others.items()),

@@ -11,7 +11,7 @@ import click
 
 from arm_recipes.documents.blocks import Document, Heading
 from arm_recipes.documents.text import text
-from arm_recipes.files import write_whole
+from arm_recipes.files import given_path, write_whole
 from arm_recipes.recipes import options
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.names import short_name, typed
@@ -31,7 +31,7 @@ from .shared import (
     recipe_option,
     result_options,
 )
-from .types import Several
+from .types import Limit, Several
 
 if TYPE_CHECKING:
     from arm_recipes.sweeping.result import Point, SweepResult
@@ -100,9 +100,9 @@ class SweepOptions(CompileOptions):
 @click.option("--optimise", type=Several(), default="all", help="Performance, Size or both. [default: all]")
 @recipe_option("Another option of the recipes, the same for all points, e.g. config_ini=board.ini. Repeatable.")
 @input_options
-@click.option("--max-sram", type=float, metavar="KIB", help="Choose a point with no more peak SRAM.")
-@click.option("--max-flash", type=float, metavar="KIB", help="Choose a point with no more flash.")
-@click.option("--max-latency-ms", type=float, metavar="MS", help="Choose the least SRAM that is as fast as this.")
+@click.option("--max-sram", type=Limit(0), metavar="KIB", help="Choose a point with no more peak SRAM.")
+@click.option("--max-flash", type=Limit(0), metavar="KIB", help="Choose a point with no more flash.")
+@click.option("--max-latency-ms", type=Limit(0), metavar="MS", help="Choose the least SRAM that is as fast as this.")
 @click.option("--export-best", type=click.Path(dir_okay=False), metavar="FILE", help="Write the chosen point's .pte.")
 @click.option(
     "--resume",
@@ -160,7 +160,7 @@ def _planned_files(command: SweepOptions) -> dict[str, Path]:
     """
     files = {}
     if command.export_best is not None:
-        files["pte"] = Path(command.export_best).expanduser()
+        files["pte"] = given_path(command.export_best)
         check_place(files["pte"], f"--export-best={command.export_best!r}")
     files |= report_files(command)
     check_new(files, command)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +70,32 @@ class Numbers(_ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             numbers = [float(part) for part in value.split(",")]
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError
         except ValueError:
             self.fail(f"{value!r} is neither a number nor numbers with commas between them, e.g. 0.485,0.456,0.406.")
         return numbers[0] if len(numbers) == 1 else tuple(numbers)
+
+
+class Limit(_ParamType):
+    """A number that something is held against: not NaN, not infinite, and in a range."""
+
+    name = "number"
+
+    def __init__(self, least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> None:
+        self._least, self._most, self._above = least, most, above
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        low = number > self._least if self._above else number >= self._least
+        if not (math.isfinite(number) and low and number <= self._most):
+            allowed = f"{' above' if self._above else ' from'} {self._least:g}" if self._least > -math.inf else ""
+            allowed += f" to {self._most:g}" if self._most < math.inf else ""
+            self.fail(f"{value!r} is no number{allowed}.")
+        return number
 
 
 class Size(_ParamType):
@@ -80,7 +105,7 @@ class Size(_ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         parts = value.lower().split("x")
-        if len(parts) > 2 or not all(part.isdigit() for part in parts):
+        if len(parts) > 2 or not all(re.fullmatch("[0-9]{1,9}", part) and int(part) for part in parts):
             self.fail(f"{value!r} is no size. Give height and width, e.g. 224x224, or one number for both.")
         return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 

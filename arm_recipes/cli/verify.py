@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from arm_recipes.files import given_path
 from arm_recipes.recipes import options
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.names import short_name
@@ -27,6 +27,7 @@ from .shared import (
     recipe_arguments,
     result_options,
 )
+from .types import Limit
 
 if TYPE_CHECKING:
     from arm_recipes.verification.result import VerifyReport
@@ -115,16 +116,16 @@ class VerifyOptions(CompileOptions):
     "ARM_RECIPES_RUNNER names; for qemu else that of the package mlia-ethos-u]",
 )
 @click.option("--per-layer", is_flag=True, help="Trace the error layer by layer.")
-@click.option("--min-sqnr", type=float, metavar="DB", help="Gate: the least SQNR of each output against float.")
+@click.option("--min-sqnr", type=Limit(), metavar="DB", help="Gate: the least SQNR of each output against float.")
 @click.option(
     "--max-accuracy-drop",
-    type=float,
+    type=Limit(),
     metavar="POINTS",
     help="Gate: the most that top-1 may lose against float, in percentage points. Needs --labels.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Limit(0, above=True),
     default=120.0,
     metavar="SECONDS",
     help="The most that the simulator may take for one delegate, or program, and sample. [default: 120]",
@@ -171,7 +172,7 @@ def _checked_arguments(command: VerifyOptions) -> dict[str, Any]:
         raise click.UsageError("--labels: only of use with --data. Give data, or leave it out.")
     if command.output is not None and labels is None:
         raise click.UsageError("--output: only of use with --labels. Give the class of each sample, or leave it out.")
-    if labels is not None and labels != _FOLDERS and not Path(labels).expanduser().is_file():
+    if labels is not None and labels != _FOLDERS and not given_path(labels).is_file():
         raise click.UsageError(f"--labels: no such file as {labels!r}. Give a file of class indices, or {_FOLDERS!r}.")
     if command.max_accuracy_drop is not None and labels is None:
         raise click.UsageError("--max-accuracy-drop: needs --labels. Give the class of each sample.")

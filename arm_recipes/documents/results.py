@@ -121,7 +121,7 @@ class Result:
         """Read what `to_json` gave. Raises as `from_dict` does."""
         try:
             content = json.loads(written)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArmRecipeError(f"This is no JSON: {error}. Give what arm_recipes wrote.") from error
         return cls.from_dict(content)
 

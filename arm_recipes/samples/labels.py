@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from arm_recipes.errors import CalibrationError, spell
+from arm_recipes.files import given_path
 
 from . import CalibrationData, InputSpec, load_calibration
 from .files import TENSOR_SUFFIXES, read
@@ -177,7 +177,7 @@ def read_labels(given: str | os.PathLike[str], *, fractions: bool = False) -> ob
     Raises:
         CalibrationError: it can't be read, or does not hold that.
     """
-    path = Path(given).expanduser()
+    path = given_path(given)
     kind = path.suffix.lower()
     if kind not in _SUFFIXES:
         raise CalibrationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch.fx import GraphModule
 
 from arm_recipes.errors import ModelError
 from arm_recipes.lowering.checks import quantized
-from arm_recipes.samples.models import Model
+from arm_recipes.samples.inputs import dtype_text
+from arm_recipes.samples.models import Model, argument_names
+from arm_recipes.upstream.private import tree_leaves
 
 Inputs = tuple[Any, ...]
 
@@ -87,8 +89,14 @@ def samples_of(model: Model, given: object, method: str) -> list[Inputs]:
     """The example inputs of a method as a list of calls, the model's own where none are given.
 
     Raises:
-        ModelError: there are none, or they are in no form that says what one call is.
+        ModelError: there are none, or they are in no form that says what one call is, or the model can't be called so.
     """
+    samples = _calls(model, given, method)
+    _check_call(model, samples[0], method)
+    return samples
+
+
+def _calls(model: Model, given: object, method: str) -> list[Inputs]:
     if given is None:
         given = carried(model)
     if given is None:
@@ -111,6 +119,51 @@ def samples_of(model: Model, given: object, method: str) -> list[Inputs]:
     raise ModelError(
         f"example_inputs of method {method!r} is {kind}. Allowed: a tuple of tensors, one tensor, or a list of tuples."
     )
+
+
+def _check_call(model: Model, sample: Inputs, method: str) -> None:
+    """
+    Raises:
+        ModelError: a module can't be called with as many inputs, or one is an array.
+    """
+    arrays = [index for index, value in enumerate(tree_leaves(sample)) if type(value).__module__ == "numpy"]
+    if arrays:
+        raise ModelError(
+            f"example_inputs of method {method!r}: input {arrays[0]} is a NumPy array. Give torch.from_numpy(array)."
+        )
+    if isinstance(model, nn.Module) and not isinstance(model, GraphModule):
+        try:
+            inspect.signature(model.forward).bind(*sample)
+        except TypeError as error:
+            names = ", ".join(argument_names(model)) or "nothing"
+            raise ModelError(
+                f"example_inputs of method {method!r} has {len(sample)} inputs, and the model takes {names} ({error}). "
+                "Give one for each."
+            ) from error
+
+
+def refusal_of(models: Mapping[str, Model], inputs: Mapping[str, Sequence[Inputs]]) -> ModelError | None:
+    """Why a model can't be run on its own example inputs; None where all can, or are no modules."""
+    for method, model in models.items():
+        if not isinstance(model, nn.Module):
+            continue
+        sample = inputs[method][0]
+        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        try:
+            with torch.no_grad():
+                model(*sample)
+        except Exception as error:
+            tensors = [value for value in tree_leaves(sample) if isinstance(value, Tensor)]
+            forms = ", ".join(f"{dtype_text(value.dtype)} {list(value.shape)}" for value in tensors)
+            words = (str(error).splitlines() or [""])[0].rstrip(".")
+            return ModelError(
+                f"The model of method {method!r} itself fails on its example inputs, {forms}, with "
+                f"{type(error).__name__}: {words}. Give inputs that it takes."
+            )
+        finally:
+            for buffer, value in buffers:
+                buffer.data.copy_(value)
+    return None
 
 
 def carried(model: Model) -> object:

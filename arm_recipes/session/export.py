@@ -30,7 +30,6 @@ from arm_recipes.samples import load_calibration
 from arm_recipes.samples.models import Model, argument_names, specs_for
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
-from arm_recipes.tools.alone import ALONE
 from arm_recipes.upstream import failures, lowered_graphs, partitioner, savings
 from arm_recipes.upstream.session import keep, vela_summaries
 
@@ -42,6 +41,7 @@ from .arguments import (
     for_method,
     in_eval_mode,
     models_of,
+    refusal_of,
     samples_of,
 )
 from .progress import shown
@@ -113,7 +113,7 @@ def export(
         models = as_modules(models)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ALONE)
+        stack.enter_context(vela.temporary_without_spaces())  # which holds the lock of what threads can't do at once
         _to_eval_mode(models, stack)
         bars = stack.enter_context(shown(sys.stderr.isatty() if progress is None else progress))
         session = ExportSession(
@@ -135,13 +135,13 @@ def export(
             try:
                 session.export()
             except Exception as error:
-                told = _told(export_recipe, error)
+                told = _told(export_recipe, error) or refusal_of(models, inputs)
                 if told is None:
                     raise
                 raise told from (None if told is error.__cause__ else error)
         keep(session, models, verdicts, printed.getvalue())
         if check and has_snapshots(session):
-            _check(session)
+            _check(session, models, inputs)
     return session
 
 
@@ -158,12 +158,16 @@ def _to_eval_mode(models: Mapping[str, Model], stack: contextlib.ExitStack) -> N
             stack.enter_context(in_eval_mode(module))
 
 
-def _check(session: ExportSession) -> None:
+def _check(session: ExportSession, models: Mapping[str, Model], inputs: Mapping[str, list[Inputs]]) -> None:
     """
     Raises:
         LoweringError: the program does not compute what the model does.
+        ModelError: the model can't be run itself: torch's fake tensors take what real ones don't.
     """
     outcome = run.check(session)
+    refusal = None if all(method.checked for method in outcome.methods) else refusal_of(models, inputs)
+    if refusal is not None:
+        raise refusal
     for method in outcome.methods:
         if not method.right:
             raise LoweringError(failure(outcome.recipe, method))

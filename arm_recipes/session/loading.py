@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import traceback
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from arm_recipes.errors import ArmRecipeError, ModelError, nearest, spell
+from arm_recipes.files import given_path
 from arm_recipes.recipes.names import UPSTREAM_MODEL, split_model
 from arm_recipes.samples.files import TENSOR_SUFFIXES, read
 from arm_recipes.samples.models import Model, argument_names
@@ -79,7 +81,7 @@ _NOT_TAKEN = {
 
 
 def _existing(place: str) -> Path:
-    path = Path(place).expanduser()
+    path = given_path(place)
     if path.is_file():
         return path
     if path.is_dir():
@@ -272,7 +274,7 @@ def read_inputs(paths: Sequence[str], model: Model) -> tuple[Tensor, ...]:
     """
     inputs: list[Tensor] = []
     for given in paths:
-        path = Path(given).expanduser()
+        path = given_path(given)
         if path.suffix.lower() not in TENSOR_SUFFIXES:
             raise ModelError(
                 f"inputs={given!r}: files of kind {path.suffix or 'no suffix'!r} hold no inputs. "
@@ -309,6 +311,8 @@ def _tensors(content: Any, given: str, arguments: list[str]) -> list[Tensor]:
         "names of the model's arguments."
     )
 
+
+_MOST_ELEMENTS = 2**30
 
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -348,6 +352,8 @@ def random_inputs(shapes: Sequence[str]) -> tuple[Tensor, ...]:
             raise ModelError(f"shape={given!r}: {name!r} is no dtype.{hint} Allowed: {spell(_DTYPES)}.")
         dtype = _DTYPES[name]
         shape = [int(size) for size in sizes.split("x")]
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise ModelError(f"shape={given!r} has {math.prod(shape):,} elements. At most {_MOST_ELEMENTS:,} are made.")
         if dtype.is_floating_point:
             inputs.append(torch.randn(shape, generator=generator).to(dtype))
         else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from arm_recipes.errors import SimulationError
+from arm_recipes.gates import check_timeout
 from arm_recipes.lowering.snapshot import method_of, snapshots
 from arm_recipes.samples.inputs import dtype_text
 from arm_recipes.samples.models import argument_names
@@ -117,6 +118,7 @@ def simulate(
         SimulationError: the program can't be simulated.
         ToolError: the simulator asked for is not installed.
     """
+    check_timeout(timeout)
     if isinstance(session, (str, os.PathLike)):
         return program_file(session, method, simulator, timeout=timeout, runner=runner)
     return SimulatedProgram(session, method, simulator, timeout, None if runner is None else os.fspath(runner))

@@ -7,11 +7,10 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.files import write_whole
+from arm_recipes.files import given_path, write_whole
 from arm_recipes.recipes import options
 from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.tools import vela
@@ -51,7 +50,7 @@ class Store:
     def __init__(self, file: str | os.PathLike[str] | None, settings: dict[str, Any]) -> None:
         self.points: dict[tuple[Any, ...], Point] = {}
         self.interrupted = True
-        self._file = None if file is None else Path(file).expanduser()
+        self._file = None if file is None else given_path(file)
         self._settings = settings
         self._vela = version("ethos-u-vela")
         self._graphs: dict[str, str] = {}

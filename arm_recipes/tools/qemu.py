@@ -39,7 +39,8 @@ _USED = re.compile(r"(Method|Temp) memory: Used: \d+; Peak: (\d+)")
 _END = re.compile(r"program terminating|Hard fault|HardFault")
 # What the runtime says of an error; the types of a call's arguments say nothing more.
 _WRONG = re.compile(
-    r"[EF] \[(?:ExecuTorch: |executorch:)(?!.*arg \d+ with type id).*|ERROR - .*|.*[Hh]ard ?[Ff]ault.*|.*assert failed.*"
+    r"[EF] \[(?:ExecuTorch: |executorch:)(?!.*arg \d+ with type id).*|ERROR - .*|.*[Hh]ard ?[Ff]ault.*"
+    r"|.*assert failed.*"
 )
 _OLDER = re.compile(r"Expected \d+args received \d+")
 

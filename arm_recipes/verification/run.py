@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from arm_recipes.checking.run import not_checked, reference_of
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.gates import check_limits
+from arm_recipes.gates import check_limits, check_timeout
 from arm_recipes.lowering.checks import quantized
 from arm_recipes.lowering.snapshot import method_of, snapshots
 from arm_recipes.recipes.catalog import BY_NAME
@@ -158,6 +158,7 @@ def verify(
         ToolError: the simulator asked for is not installed.
     """
     check_limits(min_sqnr=min_sqnr, max_accuracy_drop=max_accuracy_drop)
+    check_timeout(timeout)
     settings = _Settings(
         labels=labels,
         method=method,

@@ -89,8 +89,22 @@ def test_the_check_for_torch_can_fail() -> None:
         (["verify", "m.py", "-r", "tosa-int8", "--labels", "x.npy"], "--labels: only of use with --data."),
         (["verify", "m.py", "-r", "tosa-int8", "--data", ".", "--labels", "x.npy"], "no such file as 'x.npy'."),
         (["verify", "m.py", "-r", "tosa-int8", "--data", ".", "--max-accuracy-drop", "1"], "needs --labels."),
-        (["verify", "m.py", "-r", "tosa-int8", "--min-sqnr", "much"], "'much' is not a valid float."),
-        (["verify", "m.py", "-r", "tosa-int8", "--timeout", "0"], "0.0 is not in the range x>0."),
+        (["verify", "m.py", "-r", "tosa-int8", "--min-sqnr", "inf"], "'inf' is no number."),
+        (["verify", "m.py", "-r", "tosa-int8", "--timeout", "nan"], "'nan' is no number above 0."),
+        (["verify", "m.py", "-r", "tosa-int8", "--max-accuracy-drop", "nan"], "'nan' is no number."),
+        (["export", "m.py", "-r", "tosa-int8", "--max-flash", "nan"], "'nan' is no number from 0."),
+        (["export", "m.py", "-r", "tosa-int8", "--min-delegation", "200"], "'200' is no number from 0 to 100."),
+        (["export", "m.py", "-r", "tosa-int8", "--size", "\u00b2"], "'\u00b2' is no size."),
+        (["export", "m.py", "-r", "tosa-int8", "--size", "0x8"], "'0x8' is no size."),
+        (["export", "m.py", "-r", "tosa-int8", "--mean", "nan"], "'nan' is neither a number nor numbers"),
+        (
+            ["export", "m.py", "-r", "tosa-fp", "--output", "~no-such-user/x.pte"],
+            "'~no-such-user/x.pte' names no file: ",
+        ),
+        (["export", "m.py", "-r", "tosa-fp", "--output", "a" * 300 + ".pte"], "names no file: File name too long."),
+        (["sweep", "m.py", "-r", "ethosu-u55-int8", "--max-latency-ms", "nan"], "'nan' is no number from 0."),
+        (["verify", "m.py", "-r", "tosa-int8", "--min-sqnr", "much"], "'much' is no number."),
+        (["verify", "m.py", "-r", "tosa-int8", "--timeout", "0"], "'0' is no number above 0."),
         (["verify", "m.py", "-r", "tosa-int8", "--simulator", "renode"], "'renode' is not one of 'auto', 'reference',"),
         (
             ["verify", "m.py", "-r", "tosa-int8", "--simulator", "vulkan"],
@@ -141,3 +155,10 @@ def test_completion_knows_recipes_options_and_values() -> None:
     options_of = ("arm-recipes", "export", "m.py", "-r", "ethosu-u55-int8", "-o")
     assert _complete(*options_of, "mem") == ["memory_mode="]
     assert _complete(*options_of, "macs=") == ["macs=32", "macs=64", "macs=128", "macs=256"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no head")
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    command = f"{sys.executable} -m arm_recipes list | head -0; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -7,6 +7,7 @@ import inspect
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +106,12 @@ def test_a_block_may_be_outside_of_the_payload() -> None:
 def test_what_is_no_payload_is_refused(payload: bytes, words: str) -> None:
     with pytest.raises(ToolError, match=words):
         tables(payload)
+
+
+def test_flags_are_split_at_spaces(tmp_path: Path) -> None:
+    """Where this fails, `vela.temporary_without_spaces` can go."""
+    from executorch.backends.arm.arm_vela import vela_compile
+
+    (tmp_path / "sp ace").mkdir()
+    with pytest.raises(SystemExit):
+        vela_compile(b"", ["--accelerator-config=ethos-u55-128"], intermediate_path=str(tmp_path / "sp ace"))

@@ -23,7 +23,7 @@ from arm_recipes.tools.alone import ALONE
 from arm_recipes.tools.processes import end_with
 
 from .estimates import read_layers, read_summary
-from .installed import OTHER_VELA, muted
+from .installed import OTHER_VELA, muted, temporary_without_spaces
 
 _logger = logging.getLogger("arm_recipes.vela")
 
@@ -81,7 +81,7 @@ def compile_graph(graph: bytes, flags: Sequence[str]) -> Compiled:
         ToolError: Vela is missing, or its estimates are not of the form that is known here.
     """
     upstream = _upstream()
-    with tempfile.TemporaryDirectory(prefix="arm_recipes_") as folder:
+    with temporary_without_spaces(), tempfile.TemporaryDirectory(prefix="arm_recipes_") as folder:
         with muted() as printed:
             try:
                 result: Any = upstream.vela_compile(graph, list(flags), intermediate_path=folder)

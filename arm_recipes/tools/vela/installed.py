@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from arm_recipes.errors import ToolError
@@ -48,6 +51,35 @@ def muted() -> Iterator[io.StringIO]:
                 yield printed
         finally:
             sys.setrecursionlimit(limit)
+
+
+@contextlib.contextmanager
+def temporary_without_spaces() -> Iterator[None]:
+    """Have temporary folders, for the time being, where their names can be handed to Vela.
+
+    Raises:
+        ToolError: there is no such place.
+    """
+    # Upstream: vela_compile joins Vela's flags with spaces, the name of a temporary folder among them, and splits them
+    # again. Holds for executorch 1.5.1; tests/tools/test_upstream_vela.py::test_flags_are_split_at_spaces fails when it
+    # can go.
+    with ALONE:
+        before = tempfile.tempdir
+        folder = tempfile.gettempdir()
+        if any(character.isspace() for character in folder):
+            places = ("/tmp", "/var/tmp", "C:\\TEMP", str(Path.cwd()))
+            usable = (place for place in places if os.access(place, os.W_OK | os.X_OK) and " " not in place)
+            tempfile.tempdir = next(usable, None)
+            if tempfile.tempdir is None:
+                tempfile.tempdir = before
+                raise ToolError(
+                    f"Vela can't be run, as the folder of temporary files, {folder!r}, has a space in its name. Set "
+                    "TMPDIR to another."
+                )
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def words_of(error: BaseException) -> str:
