@@ -19,6 +19,8 @@ from .inputs import InputSpec, dtype_text, shape_text
 # programs; but for which of these, their content says.
 IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".ppm": "PPM"}
 
+_MOST_PIXELS = 50_000_000  # 150 MB as RGB, and as much again while it is turned and scaled
+
 
 @dataclass(frozen=True)
 class ImageOptions:
@@ -212,6 +214,11 @@ def read_image(path: Path, image: ImageForm | None, peek: bool) -> object:
             raise CalibrationError(
                 f"{path}: its pixels have more than 8 bits (Pillow's mode {opened.mode!r}), and how they are to be "
                 "scaled is not known. Save it with 8 bits, or as the .npy file of what the model takes."
+            )
+        if opened.width * opened.height > _MOST_PIXELS:
+            raise CalibrationError(
+                f"{path}: it has {opened.width} x {opened.height} pixels, and images of at most {_MOST_PIXELS:,} are "
+                "read, as they are scaled down in memory. Save it smaller."
             )
         if peek:
             return torch.empty(image.shape, dtype=image.dtype, device="meta")

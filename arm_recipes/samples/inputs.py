@@ -254,6 +254,10 @@ def _by_name(sample: Mapping[Any, object], specs: Sequence[InputSpec], where: st
 
 def _tensor(value: object, spec: InputSpec, place: str, *, numbers: bool) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
+        if value.is_nested:
+            raise CalibrationError(
+                f"{place} is a nested tensor; only ordinary, dense ones can calibrate. Pad it first."
+            )
         if value.layout is not torch.strided or value.is_quantized:
             kind = "quantized" if value.is_quantized else str(value.layout).removeprefix("torch.")
             raise CalibrationError(
@@ -262,6 +266,8 @@ def _tensor(value: object, spec: InputSpec, place: str, *, numbers: bool) -> tor
             )
         tensor = value.detach()
         return tensor if tensor.is_meta else tensor.cpu()
+    if isinstance(value, np.ma.MaskedArray):
+        raise CalibrationError(f"{place} is a masked array, whose mask would be lost. Give its .filled(value).")
     if isinstance(value, (np.ndarray, np.generic)):
         return from_array(np.asarray(value), place)
     if numbers and isinstance(value, (list, int, float)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arm_recipes.errors import CalibrationError, spell
+from arm_recipes.errors import CalibrationError, quoted, spell
 from arm_recipes.files import given_path
 
 from . import CalibrationData, InputSpec, load_calibration
@@ -195,7 +196,7 @@ def read_labels(given: str | os.PathLike[str], *, fractions: bool = False) -> ob
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"labels={str(given)!r}: it can't be read ({error}). Give a text file.") from error
-    read_line = float if fractions else int
+    read_line = _fraction if fractions else _whole
     return [_label(line, number, given, read_line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -203,11 +204,23 @@ def _label(line: str, number: int, given: object, read_line: Callable[[str], flo
     try:
         return read_line(line)
     except ValueError:
-        what, one = ("class index", "whole number") if read_line is int else ("number", "number")
+        what, one = ("class index", "whole number") if read_line is _whole else ("number", "number")
         raise CalibrationError(
             f"labels={str(given)!r}, line {number}: {line!r} is no {what}. Give one {one} on each line, in "
             "the order of the samples, without a header."
         ) from None
+
+
+def _whole(line: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", line.strip()):  # Python also takes 1_0, and digits of other scripts
+        raise ValueError
+    return int(line)
+
+
+def _fraction(line: str) -> float:
+    if "_" in line:
+        raise ValueError
+    return float(line)
 
 
 def _pairs(
@@ -266,7 +279,18 @@ def _checked(pair: tuple[object, object] | None, index: int) -> tuple[object, ob
 
 
 def _labels(given: object) -> list[int]:
-    values = torch.as_tensor(given) if not isinstance(given, Tensor) else given
+    if isinstance(given, Iterator):
+        given = list(given)
+    try:
+        values = torch.as_tensor(given) if not isinstance(given, Tensor) else given
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        labels = given if isinstance(given, (list, tuple)) else []
+        wrong = (index for index, each in enumerate(labels) if not (is_label(each) and abs(int(each)) < 2**63))
+        index = next(wrong, None)
+        what = f"label {index} is {quoted(labels[index])}" if index is not None else f"labels={quoted(given)}"
+        raise CalibrationError(
+            f"The labels can't be read: {what}. Allowed: class indices, one per sample, in their order."
+        ) from error
     if values.is_floating_point() or values.dtype == torch.bool or values.dim() > 1:
         raise CalibrationError(
             f"The labels are {values.dtype} of shape {list(values.shape)}. Allowed: class indices, one per sample, e.g."

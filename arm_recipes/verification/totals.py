@@ -177,8 +177,9 @@ class Totals:
         classes = scores.shape[-1] if scores.dim() else 0
         if scores.numel() != classes or not 0 <= label < classes:
             raise CalibrationError(
-                f"Label {label} names no class of output {index}, whose shape is {list(scores.shape)}. Labels are "
-                "class indices for the last dimension of an output of one row; for others give metric=."
+                f"Label {label} of sample {self.samples} names no class of output {index}, whose shape is "
+                f"{list(scores.shape)}. Labels are class indices for the last dimension of an output of one row; for "
+                "others give metric=."
             )
         return {name: judge(scores, label) for name, judge in CLASSIFICATION.items() if name == "top1" or classes > 5}
 

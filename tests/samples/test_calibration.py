@@ -997,3 +997,22 @@ class TestData:
         list(load([X] * 50, max_samples=5))
         assert random.getstate() == before[0]
         assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (np.zeros((1, 3, 8, 8), np.float32).view(np.ma.MaskedArray), "is a masked array, whose mask would be"),
+        (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "is a nested tensor; only ordinary, dense ones"),
+    ],
+)
+def test_what_would_lose_something_is_refused(sample: object, message: str) -> None:
+    assert message in refusal([sample])
+
+
+def test_a_small_file_of_a_huge_image_is_refused_by_its_header(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "huge.png")
+    assert (tmp_path / "huge.png").stat().st_size < 100_000
+    assert "it has 12000 x 12000 pixels, and images of at most 50,000,000 are read" in refusal(tmp_path / "huge.png")

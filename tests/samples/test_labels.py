@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from arm_recipes import CalibrationError
 from arm_recipes.samples import specs_of
-from arm_recipes.samples.labels import LabelledData
+from arm_recipes.samples.labels import LabelledData, read_labels
 
 _ONE = specs_of((torch.zeros(1, 2, 4, 4),), ["x"])
 _TWO = specs_of((torch.zeros(1, 2), torch.zeros(1, 3, dtype=torch.int64)), ["x", "y"])
@@ -97,3 +98,35 @@ def test_classes_are_numbered_by_the_names_of_their_folders(tmp_path: Path) -> N
     torch.save(torch.zeros(1, 2, 4, 4), tmp_path / "0.pt")
     with pytest.raises(CalibrationError, match=r"0\.pt lies in no folder of its class"):
         LabelledData(tmp_path, _ONE, labels="folders")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 2**70, 0], f"label 1 is {2**70}."),
+        (["a", "b", "c"], "label 0 is 'a'."),
+        ([0, None, 1], "label 1 is None."),
+        ([[1], [2, 3], [4]], "label 0 is [1]."),
+        ({0, 1, 2}, "labels={0, 1, 2}."),
+        ([1.5, 0, 0], "The labels are torch.float32 of shape [3]."),
+        ([True, False, True], "The labels are torch.bool of shape [3]."),
+    ],
+)
+def test_what_is_no_class_index_is_told(labels: Any, message: str) -> None:
+    with pytest.raises(CalibrationError, match=re.escape(message)):
+        LabelledData([torch.zeros(1, 2)] * 3, specs_of(torch.zeros(1, 2)), labels=labels)
+
+
+def test_labels_may_come_one_by_one() -> None:
+    data = LabelledData([torch.zeros(1, 2)] * 3, specs_of(torch.zeros(1, 2)), labels=(index for index in range(3)))
+    assert [label for _, label in data] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("line", ["1_0", "\u0661", "1.0", "0x1", "9" * 30])
+def test_a_line_is_a_whole_number_in_ordinary_digits(line: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"0\n{line}\n1\n", encoding="utf-8")
+    with pytest.raises(CalibrationError, match=r"labels\.txt', line 2: .* is no class index"):
+        read_labels(tmp_path / "labels.txt")
+    (tmp_path / "labels.txt").write_text("1_0\n")
+    with pytest.raises(CalibrationError, match="is no number"):
+        read_labels(tmp_path / "labels.txt", fractions=True)

@@ -424,7 +424,12 @@ def test_the_kept_program_goes_with_its_session() -> None:
         ((lambda: _DATA,), {"labels": [0] * 5}, CalibrationError, "5 labels were given for 4 samples"),
         ((_DATA,), {"labels": [0] * 5}, CalibrationError, "5 labels were given for 4 samples"),
         ((_DATA,), {"labels": [0.5] * 4}, CalibrationError, "The labels are torch.float32 of shape"),
-        ((_DATA,), {"labels": [7] * 4}, CalibrationError, r"Label 7 names no class of output 0, whose shape is"),
+        (
+            (_DATA,),
+            {"labels": [7] * 4},
+            CalibrationError,
+            "Label 7 of sample 0 names no class of output 0",
+        ),
         (([(_DATA[0][0], 1), _DATA[1]],), {}, CalibrationError, "Item 1 of the data has no label"),
         (([(_DATA[0][0], 1)],), {"labels": [1]}, CalibrationError, "labels= is given, and the data holds labels too"),
         (([torch.zeros(1, 3, 4, 4)],), {}, CalibrationError, r"the model takes \(1, 3, 8, 8\)"),
