@@ -21,6 +21,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypeVar
 
 from arm_recipes.errors import OptionError, nearest, spell
@@ -53,9 +54,14 @@ def _parse_flag(text: str) -> bool:
         raise ValueError(f"{text!r} is neither true nor false") from None
 
 
-INTEGER = Kind("int", lambda value: isinstance(value, int) and not isinstance(value, bool), int)
-BOOLEAN = Kind("bool", lambda value: isinstance(value, bool), _parse_flag)
-TEXT = Kind("str", lambda value: isinstance(value, str), str)
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool) or (type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"))
+
+
+# NumPy's scalars are taken for Python's, as they come out of arrays and data frames.
+INTEGER = Kind("int", lambda value: isinstance(value, Integral) and not isinstance(value, bool), int, int)
+BOOLEAN = Kind("bool", _is_flag, _parse_flag, bool)
+TEXT = Kind("str", lambda value: isinstance(value, str), str, str)
 DATA = Kind("data", lambda value: True, str)
 PATH = Kind("path", lambda value: isinstance(value, (str, os.PathLike)), str, os.fspath)
 STRINGS = Kind(

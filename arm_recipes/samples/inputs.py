@@ -254,15 +254,12 @@ def _by_name(sample: Mapping[Any, object], specs: Sequence[InputSpec], where: st
 
 def _tensor(value: object, spec: InputSpec, place: str, *, numbers: bool) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
-        if value.is_nested:
+        if value.is_nested or value.layout is not torch.strided or value.is_quantized:
+            layout = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+            kind = "quantized" if value.is_quantized else layout
+            dense = {"quantized": "dequantize", "nested": "to_padded_tensor"}.get(kind, "to_dense")
             raise CalibrationError(
-                f"{place} is a nested tensor; only ordinary, dense ones can calibrate. Pad it first."
-            )
-        if value.layout is not torch.strided or value.is_quantized:
-            kind = "quantized" if value.is_quantized else str(value.layout).removeprefix("torch.")
-            raise CalibrationError(
-                f"{place} is a {kind} tensor; only ordinary, dense ones can calibrate. Call its "
-                f".{'dequantize' if value.is_quantized else 'to_dense'}() first."
+                f"{place} is a {kind} tensor; only ordinary, dense ones can calibrate. Call its .{dense}() first."
             )
         tensor = value.detach()
         return tensor if tensor.is_meta else tensor.cpu()
@@ -367,12 +364,9 @@ def _shape_hint(shape: Sequence[int], wanted: Sequence[int | None]) -> str:
     if len(shape) + 1 == len(wanted) and _fits(shape, wanted[1:]):
         return "The batch dimension is missing. Add it: x.unsqueeze(0), x[None] in NumPy, DataLoader(x) for a data set."
     if len(shape) == len(wanted) == 4:
-        for order, layouts in (
-            ((0, 3, 1, 2), "NHWC, and the model takes NCHW"),
-            ((0, 2, 3, 1), "NCHW, and the model takes NHWC"),
-        ):
+        for order, own, other in (((0, 3, 1, 2), "NHWC", "NCHW"), ((0, 2, 3, 1), "NCHW", "NHWC")):
             if _fits([shape[axis] for axis in order][1:], wanted[1:]):
-                return f"It looks like {layouts}: bring it over with x.permute{order}."
+                return f"It looks like {own}, and the model takes {other}: bring it over with x.permute{order}."
     return "A recipe's program has fixed shapes, and samples have to have them too."
 
 

@@ -9,9 +9,10 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from executorch.export import ExportRecipe, ExportSession, StageType
 from torch import nn
 from torch.export import Dim
@@ -113,7 +114,7 @@ def export(
         models = as_modules(models)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(vela.temporary_without_spaces())  # which holds the lock of what threads can't do at once
+        stack.enter_context(_state_of_the_process())
         _to_eval_mode(models, stack)
         bars = stack.enter_context(shown(sys.stderr.isatty() if progress is None else progress))
         session = ExportSession(
@@ -143,6 +144,19 @@ def export(
         if check and has_snapshots(session):
             _check(session, models, inputs)
     return session
+
+
+@contextlib.contextmanager
+def _state_of_the_process() -> Iterator[None]:
+    """What torch, executorch and Vela read and write of it: for one thread at a time, as they want it within the
+    context, and as it was after it."""
+    with vela.temporary_without_spaces(), torch.random.fork_rng(devices=[]):
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def _to_eval_mode(models: Mapping[str, Model], stack: contextlib.ExitStack) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from arm_recipes.errors import OptionError
@@ -466,3 +467,14 @@ class TestOwnConfigFile:
         other = ini.rename(ini.with_suffix(".cfg"))
         with pytest.raises(OptionError, match=r"Vela reads only files that end in \.ini"):
             options.resolve(U55, {"config_ini": str(other)})
+
+
+def test_numpys_scalars_are_taken_for_pythons() -> None:
+    given = {"macs": np.int64(256), "optimise": np.str_("Size"), "cures": np.bool_(False)}
+    resolved: Any = options.resolve(U55, given)
+    values = [resolved.macs, resolved.optimise, resolved.cures]
+    assert values == [256, "Size", False] and [type(value) for value in values] == [int, str, bool]
+    with pytest.raises(OptionError, match=r"macs=.*True.* is of type bool"):
+        options.resolve(U55, {"macs": np.bool_(True)})
+    with pytest.raises(OptionError, match="is of type float64"):
+        options.resolve(U55, {"macs": np.float64(256)})

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import os
+import random
 import re
+import signal
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +70,55 @@ def test_temporary_files_may_be_in_a_folder_with_a_space(tmp_path: Path, monkeyp
     session = export(model, ArmRecipeType.ETHOSU_U55_INT8, inputs)
     assert tempfile.tempdir == str(tmp_path / "sp ace")
     assert session.get_pte_buffer() == exported("ETHOSU_U55_INT8", models.linear).get_pte_buffer()
+
+
+def _state() -> dict[str, Any]:
+    """Of the process, as far as torch, executorch or Vela could leave it otherwise."""
+    return {
+        "dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "generators": (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()),  # type: ignore[index]
+        "threads": torch.get_num_threads(),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "folder": Path.cwd(),
+        "environment": dict(os.environ),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "path": list(sys.path),
+        "streams": (sys.stdout, sys.stderr),
+        "logging": (logging.getLogger().level, list(logging.getLogger().handlers)),
+        "warnings": list(warnings.filters),
+        "collector": (gc.isenabled(), gc.get_threshold()),
+        "limit": sys.getrecursionlimit(),
+        "temporary": tempfile.tempdir,
+    }
+
+
+@pytest.mark.usefixtures("one_sample_is_enough")
+@pytest.mark.parametrize("recipe", ["ETHOSU_U55_INT8", "CORTEX_M55_INT8", "TOSA_FP", "VGF_INT8"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_state_of_the_process_is_as_before(recipe: str, dtype: torch.dtype) -> None:
+    model, inputs = models.linear()
+    torch.set_default_dtype(dtype)
+    try:
+        before = _state()
+        session = export(model, ArmRecipeType[recipe], inputs)
+        assert _state() == before
+        with pytest.raises(ModelError):
+            export(model, ArmRecipeType[recipe], (torch.zeros(1, 3),))
+        for error in (KeyboardInterrupt, ValueError):
+            calibration = _interrupted(error, inputs)
+            with pytest.raises(error if recipe.endswith("INT8") else ArmRecipeError):
+                export(model, ArmRecipeType[recipe], inputs, calibration=calibration)
+        assert _state() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert session.get_pte_buffer() == exported(recipe, models.linear).get_pte_buffer()
+
+
+def _interrupted(error: type[BaseException], inputs: tuple[Tensor, ...]) -> Any:
+    def samples() -> Any:
+        yield inputs
+        raise error
+
+    return samples
