@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -25,6 +26,7 @@ from arm_recipes import (
     sweep,
     verify,
 )
+from arm_recipes.cli import listing
 from arm_recipes.documents.results import FORMS, Result
 from arm_recipes.reporting.quantization import QuantizationReport
 
@@ -124,3 +126,12 @@ def test_it_is_read_without_torch(kind: str, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(file)], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx"])
+def test_a_cell_is_no_formula(name: str) -> None:
+    result = listing.recipe_list()
+    first = dataclasses.replace(result.recipes[0], name=name)
+    written = dataclasses.replace(result, recipes=(first,)).to_csv()
+    (row,) = csv.DictReader(io.StringIO(written))
+    assert row["name"] == f"'{name}"

@@ -85,7 +85,7 @@ class Result:
         written = io.StringIO()
         writer = csv.DictWriter(written, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
         return written.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,3 +181,8 @@ def _lenient(schema: Any) -> Any:
     if schema.get("type") == "number":
         return {"anyOf": [schema, {"enum": list(_NOT_FINITE)}]}
     return {name: _lenient(each) for name, each in schema.items()}
+
+
+def _cell(value: Any) -> Any:
+    """A cell of a .csv file. A spreadsheet takes text that starts so for a formula, and a module may be called that."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -12,7 +12,7 @@ from arm_recipes import ArmRecipeType, OptionError, export
 from tests import models
 from tests.exports import exported
 
-_ROWS = ("ETHOSU_U55_INT8", "CORTEX_M55_INT8", "TOSA_FP")
+_ROWS = ("ETHOSU_U55_INT8", "TOSA_FP")
 
 
 @pytest.mark.usefixtures("one_sample_is_enough")
