@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import arm_recipes
 from arm_recipes.recipes import catalog
@@ -25,6 +26,19 @@ from tests.families import group_of, reached
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported. Workers with all cores each wait for one another: up to ten times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+for _profile, _examples in (("quick", 150), ("long", 3800)):
+    # Always the same ones, so that a change of the code is what makes a test fail; a clock never does.
+    settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -27,7 +27,11 @@ def is_ours(file: str) -> bool:
 
 
 def complain(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Print to standard error, what a terminal would obey as text: a module may be called anything."""
+    print(
+        "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text),
+        file=sys.stderr,
+    )
 
 
 @contextlib.contextmanager

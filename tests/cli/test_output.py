@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import arm_recipes
-from arm_recipes.cli.output import others_kept_off, writing
+from arm_recipes.cli.output import complain, others_kept_off, writing
 from arm_recipes.errors import ArmRecipeError
 
 PACKAGE = Path(arm_recipes.__file__).parent
@@ -53,6 +53,11 @@ def test_what_is_kept_off_goes_to_the_log_and_if_asked_to_the_terminal(
     assert log.read_text() == f"arm-recipes {arm_recipes.__version__}\n{expected}"
     assert capsys.readouterr().err == expected
     assert not any(handler.stream is kept for handler in logging.getLogger().handlers if hasattr(handler, "stream"))
+
+
+def test_a_terminal_obeys_nothing_that_is_complained_of(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("layer \x1b[31mred\r[/x]\u202e: \u00e9\n  next")
+    assert capsys.readouterr().err == "layer \\x1b[31mred\\r[/x]\\u202e: \u00e9\n  next\n"
 
 
 def test_a_file_that_can_t_be_written_is_named(tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def test_an_input_that_nothing_reads_stays_an_input() -> None:
 # --- What is refused ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", [{"isa": "MVE"}, {"io_layout": "nhwc"}, {"per_channel": True}])
+@pytest.mark.parametrize("option", [{"isa": "MVE"}, {"io_layout": "nhcw"}, {"per_channel": True}])
 def test_a_bad_option_is_refused_before_any_model_is_seen(option: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"CORTEX_M33_INT8: "):
         _recipe("CORTEX_M33_INT8", **option)
