@@ -31,7 +31,7 @@ from arm_recipes.samples import load_calibration
 from arm_recipes.samples.models import Model, argument_names, specs_for
 from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
-from arm_recipes.upstream import failures, lowered_graphs, partitioner, savings
+from arm_recipes.upstream import failures, leftovers, lowered_graphs, partitioner, savings
 from arm_recipes.upstream.session import keep, vela_summaries
 
 from .arguments import (
@@ -150,7 +150,7 @@ def export(
 def _state_of_the_process() -> Iterator[None]:
     """What torch, executorch and Vela read and write of it: for one thread at a time, as they want it within the
     context, and as it was after it."""
-    with vela.temporary_without_spaces(), torch.random.fork_rng(devices=[]):
+    with vela.temporary_without_spaces(), torch.random.fork_rng(devices=[]), leftovers.none_kept():
         dtype = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from executorch.exir.schema import Double, ExecutionPlan
+from executorch.exir.schema import Double, ExecutionPlan, Program
 from torch import Tensor
 
 from arm_recipes.errors import ArmRecipeError, ModelError, SimulationError
@@ -57,7 +57,16 @@ class ProgramFile:
             data = Path(path).read_bytes()
         except OSError as error:
             raise ModelError(f"{os.fspath(path)!r} can't be read: {error.strerror}.") from error
-        program = read_pte(data, os.fspath(path))
+        try:
+            self._read(read_pte(data, os.fspath(path)), os.fspath(path), method, timeout)
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+            if isinstance(error, ArmRecipeError):
+                raise
+            raise ModelError(
+                f"{os.fspath(path)!r} is damaged: {type(error).__name__}: {error}. Make it anew, or copy it again."
+            ) from error
+
+    def _read(self, program: Program, path: str, method: str | None, timeout: float) -> None:
         plans = {plan.name: plan for plan in program.execution_plan}
         constants = {name: _constant(plan) for name, plan in plans.items() if not plan.inputs and not plan.operators}
         plans = {name: plan for name, plan in plans.items() if name not in constants}
@@ -65,11 +74,10 @@ class ProgramFile:
             (method,) = plans
         if method is None or method not in plans:
             raise ModelError(
-                f"method={method!r}: {os.fspath(path)!r} has the methods {', '.join(map(repr, plans))}. Give one of "
-                "them."
+                f"method={method!r}: {path!r} has the methods {', '.join(map(repr, plans))}. Give one of them."
             )
         self.scales = declared_io(constants, method)
-        self._path, self.method = os.fspath(path), method
+        self._path, self.method = path, method
         planned = planned_program(program, plans[method])
         slots = [Slot(**planned.values[index]["slot"]) for index in planned.inputs]
         self.example = tuple(torch.zeros(slot.sizes, dtype=getattr(torch, slot.dtype)) for slot in slots)
