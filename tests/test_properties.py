@@ -31,6 +31,8 @@ from arm_recipes.tools.vela.estimates import printed_summaries
 from tests import models
 from tests.exports import exported
 
+pytestmark = pytest.mark.no_cover
+
 _MOST = 4000  # characters of a message
 
 _TEXTS = st.text(max_size=30) | st.sampled_from(

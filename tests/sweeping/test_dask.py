@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from arm_recipes import ArmRecipeError, ArmRecipeType, SweepResult, sweep
 from arm_recipes.cli import group
 from arm_recipes.sweeping.executors import dask_executor
 from tests.models import linear
+
+from .slowly import Slow
 
 distributed = pytest.importorskip("distributed")
 
@@ -70,28 +71,11 @@ def test_the_rows_are_those_of_one_process_and_a_killed_worker_loses_none(cluste
         started = threading.Event()
         thread = threading.Thread(target=kill_one, daemon=True)
         thread.start()
-        assert sweep(model, recipe, inputs, executor=_Slow(executor, started), **_POINTS) == here
+        assert sweep(model, recipe, inputs, executor=Slow(executor, started), **_POINTS) == here
         thread.join()
         assert killed
         alive = {worker.process.process.pid for worker in cluster.workers.values() if worker.process.process}
         assert not alive & set(killed)
-
-
-class _Slow(Executor):
-    """Gives tasks the time to be interrupted."""
-
-    def __init__(self, executor: Any, started: threading.Event) -> None:
-        self._executor = executor
-        self._started = started
-
-    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Any:
-        self._started.set()
-        return self._executor.submit(_slowly, call, *arguments)
-
-
-def _slowly(call: Any, *arguments: Any) -> Any:
-    time.sleep(1)
-    return call(*arguments)
 
 
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
