@@ -148,9 +148,8 @@ def refusal_of(models: Mapping[str, Model], inputs: Mapping[str, Sequence[Inputs
         if not isinstance(model, nn.Module):
             continue
         sample = inputs[method][0]
-        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), buffers_kept(model):
                 model(*sample)
         except Exception as error:
             tensors = [value for value in tree_leaves(sample) if isinstance(value, Tensor)]
@@ -160,9 +159,6 @@ def refusal_of(models: Mapping[str, Model], inputs: Mapping[str, Sequence[Inputs
                 f"The model of method {method!r} itself fails on its example inputs, {forms}, with "
                 f"{type(error).__name__}: {words}. Give inputs that it takes."
             )
-        finally:
-            for buffer, value in buffers:
-                buffer.data.copy_(value)
     return None
 
 
@@ -243,3 +239,15 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextlib.contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """The module's buffers as before, afterwards: one that keeps state writes to them, and it may be the caller's."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)

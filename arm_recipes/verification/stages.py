@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from executorch.export import ExportSession
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
@@ -18,7 +18,7 @@ from arm_recipes.lowering.snapshot import Snapshot
 from arm_recipes.samples import InputSpec, specs_of
 from arm_recipes.samples.inputs import dtype_text
 from arm_recipes.samples.models import Model, specs_for
-from arm_recipes.session.arguments import in_eval_mode
+from arm_recipes.session.arguments import buffers_kept, in_eval_mode
 from arm_recipes.simulators.base import Simulator
 from arm_recipes.simulators.program_file import ProgramFile
 from arm_recipes.upstream.private import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
@@ -146,7 +146,7 @@ class Stages:
         """
         outputs = {}
         for stage, module in self._modules.items():
-            with _errors_of(stage, sample), torch.no_grad(), _buffers_kept(module):
+            with _errors_of(stage, sample), torch.no_grad(), buffers_kept(module):
                 # Copies: a model may write to what it is given.
                 result = module(*tree_unflatten([value.clone() for value in inputs], self._structure))
                 self.output_names = self.output_names or _output_names(result)
@@ -187,18 +187,6 @@ def _output_scale(node: Node) -> QuantizedTensor | None:
     if node.op != "call_function" or "dequantize_per_tensor" not in str(node.target):
         return None
     return QuantizedTensor.of(node)
-
-
-@contextlib.contextmanager
-def _buffers_kept(module: nn.Module) -> Iterator[None]:
-    """The module's buffers as before, afterwards: one that keeps state writes to them, and it may be the caller's."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            if not torch.equal(buffer, value):
-                buffer.copy_(value)
 
 
 @contextlib.contextmanager
