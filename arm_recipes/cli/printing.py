@@ -73,7 +73,6 @@ def check_new(files: Mapping[str, Path], command: ResultOptions, instead: str = 
     Raises:
         ArmRecipeError: a file may not be written.
     """
-    kept = {"--resume"}  # what is there is read first
     others = {option: given_path(name) for option, name in command.also_writes.items()}
     written = [
         *((f"{path}", path) for path in files.values()),
@@ -86,7 +85,7 @@ def check_new(files: Mapping[str, Path], command: ResultOptions, instead: str = 
         if any(_same(path, other) for _, other in written[:index]):
             raise ArmRecipeError(f"{given}: two outputs can't be one file. Give another name.")
     there = [path for path in files.values() if path.exists() and not (path.is_dir() and not any(path.iterdir()))]
-    there += [path for option, path in others.items() if option not in kept and path.is_file()]
+    there += [path for option, path in others.items() if option not in command.continues and path.is_file()]
     if there and not command.force:
         raise ArmRecipeError(f"{', '.join(map(str, there))}: already there. Give --force to overwrite, or {instead}.")
 

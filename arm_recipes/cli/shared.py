@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -43,7 +43,10 @@ class ResultOptions:
         as_json: whether to print JSON rather than text.
         reports: files to write the result to.
         force: whether files that are there may be overwritten.
+        continues: options of `also_writes` whose file may be there, as it is read first.
     """
+
+    continues: ClassVar[frozenset[str]] = frozenset()
 
     as_json: bool
     reports: tuple[str, ...]

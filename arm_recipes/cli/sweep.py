@@ -61,6 +61,8 @@ class SweepOptions(CompileOptions):
         dask: address of a scheduler whose workers run Vela instead.
     """
 
+    continues = frozenset({_RESUME})
+
     recipes: tuple[Recipe, ...]
     macs: str | list[int]
     system_config: str | list[str]
