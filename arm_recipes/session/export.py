@@ -20,7 +20,7 @@ from torch.fx import GraphModule
 
 from arm_recipes.checking import run
 from arm_recipes.checking.result import failure
-from arm_recipes.errors import ArmRecipeError, CalibrationError, LoweringError, nearest
+from arm_recipes.errors import ArmRecipeError, CalibrationError, LoweringError, ToolError, nearest
 from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
 from arm_recipes.lowering.checks import ProgramCheck, refuse_dynamic
 from arm_recipes.lowering.snapshot import TakeSnapshot, has_snapshots
@@ -99,6 +99,7 @@ def export(
         ModelError: the model or its inputs can't be exported as asked.
         LoweringError: the program is not what the recipe promises, does not compute what the model does, or can't be
             lowered by executorch.
+        ToolError: a tool is missing or fails, or this machine has no memory or disk left.
     """
     export_recipe = _recipe(recipe, options)
     models = models_of(model)
@@ -210,6 +211,9 @@ def _told(recipe: ExportRecipe, error: Exception) -> ArmRecipeError | None:
     if isinstance(error.__cause__, ArmRecipeError):  # the session wraps what a recipe's quantization passes raise
         return error.__cause__
     name = next((row.name for row in catalog.RECIPES if row.value == recipe.name), recipe.name)
+    refused = failures.of_this_machine(error)
+    if refused is not None:
+        return ToolError(f"{name}: {refused}")
     observed = failures.not_finite(error)
     if observed is not None:
         return CalibrationError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,17 @@ _LOWERING = ("/executorch/backends/", "/executorch/exir/", "/ethosu/vela/")
 _PLACES = 5
 # Words for an operator that Vela and TOSA share.
 _KINDS = ("conv", "matmul", "pool", "resize", "transpose", "table", "reduce", "gather", "concat", "pad", "slice")
+# A disk that is full or can't be written to, too many open files: nothing that the model or the recipe could change.
+_OF_THE_MACHINE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EIO,
+}
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -44,6 +57,20 @@ def from_lowering(error: BaseException) -> bool:
     files = [frame.filename for link in chain(error) for frame in traceback.extract_tb(link.__traceback__)]
     lowers = any(part in Path(file).as_posix() for file in files for part in _LOWERING)
     return lowers and not Path(files[-1]).is_relative_to(_PACKAGE)
+
+
+def of_this_machine(error: BaseException) -> str | None:
+    """What this machine refused the export: memory, or a file, e.g. as its disk is full; None where it is no such."""
+    innermost = chain(error)[-1]
+    if isinstance(innermost, MemoryError):
+        return f"this machine has not the memory for it ({words(innermost)}). Free some, or take a smaller model."
+    if not isinstance(innermost, OSError) or innermost.errno not in _OF_THE_MACHINE:
+        return None
+    place = f"{innermost.filename}: " if innermost.filename else ""
+    return (
+        f"this machine refuses a file: {place}{innermost.strerror}. Temporary files are in {tempfile.gettempdir()}: "
+        "free some space there, or set TMPDIR to a folder that has it."
+    )
 
 
 def not_finite(error: BaseException) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,13 +23,15 @@ def none_kept() -> Iterator[None]:
     # tests/upstream/test_leftovers.py::test_torch_keeps_graphs fails when it can go.
     names: dict[str, Any] = vars(functional_export)
     before = set(names)
+    calls = FakeTensorMode.cache
+    known = len(calls)
     try:
         yield
     finally:
         for name in [name for name in names if name.startswith("__compiled_fn_") and name not in before]:
             del names[name]
-        calls = FakeTensorMode.cache
-        for call in [call for call in calls if any(isinstance(part, LoweredBackendModule) for part in call.key)]:
+        new = itertools.islice(reversed(calls), max(0, len(calls) - known))
+        for call in [call for call in new if any(isinstance(part, LoweredBackendModule) for part in call.key)]:
             del calls[call]
         for remembers in (torchao_utils._assert_and_get_unique_device, quantization_utils.assert_and_get_unique_device):
             remembers.cache_clear()

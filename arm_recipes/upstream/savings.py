@@ -5,6 +5,9 @@
 - Each of some ten steps looks through all of torch's operators for those that decompose, once for each namespace.
   What it comes to changes only when an operator is registered: 0.1 s each time.
 - Before each of them these operators get a few dozen kernels each, which are made anew: an eighth of an export's time.
+- A program is traced anew to have its operators decomposed, three times on its way to a delegate, also where it has
+  none that decompose: a tenth of an export's time.
+- torch.export proves by guards, Python code of its own, that sizes are what they are (`guards`): a sixteenth.
 - Every change of a graph has its Python code written and compiled, which hardly ever runs (`lazy_code`).
 - torchao's observers look for the best range step by step (`histogram_search`): 30 to 300 ms each.
 - The collector of garbage goes through all that torch has imported: a fifth of a small export's time.
@@ -21,12 +24,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.export import decomp_utils, exported_program
+from torch._dynamo import functional_export
+from torch.export import ExportedProgram, decomp_utils, exported_program
 from torch.fx.graph_module import GraphModule
 from torch.fx.traceback import NodeSource
 from torchao.quantization.pt2e.observer import HistogramObserver
 
-from .decompositions import collect, collect_once, override, override_as_before
+from .decompositions import collect, collect_once, decompose, decompose_what_is_there, override, override_as_before
+from .guards import prove, prove_what_varies
 from .histogram_search import search
 from .lazy_code import recompile_now, recompile_when_asked
 
@@ -113,6 +118,8 @@ REPLACEMENTS: tuple[_Replacement | _Collector, ...] = (
     _Replacement([NodeSource], "__deepcopy__", None, _itself),
     _Replacement([exported_program, decomp_utils], "_collect_all_valid_cia_ops", collect, collect_once),
     _Replacement([exported_program], "_override_composite_implicit_decomp", override, override_as_before),
+    _Replacement([ExportedProgram], "run_decompositions", decompose, decompose_what_is_there),
+    _Replacement([functional_export], "_suggest_or_raise_constraint_violation", prove, prove_what_varies),
     _Replacement([GraphModule], "recompile", recompile_now, recompile_when_asked),
     _Replacement([HistogramObserver], "_non_linear_param_search", stepwise_search, search),
     _Collector(),

@@ -29,9 +29,11 @@ _WAYS = {
     "provenance": savings.REPLACEMENTS[:1],
     "operators": savings.REPLACEMENTS[1:2],
     "kernels": savings.REPLACEMENTS[2:3],
-    "code": savings.REPLACEMENTS[3:4],
-    "histograms": savings.REPLACEMENTS[4:5],
-    "collector": savings.REPLACEMENTS[5:],
+    "traces": savings.REPLACEMENTS[3:4],
+    "guards": savings.REPLACEMENTS[4:5],
+    "code": savings.REPLACEMENTS[5:6],
+    "histograms": savings.REPLACEMENTS[6:7],
+    "collector": savings.REPLACEMENTS[7:],
     "all": savings.REPLACEMENTS,
 }
 

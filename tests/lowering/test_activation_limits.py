@@ -102,7 +102,8 @@ def _most_steps(session: ExportSession, example: Example, quantized: Any = None)
     return [float((own - its).abs().max() / scale) for own, its, scale in zip(simulated, expected, scales, strict=True)]
 
 
-_DELEGATED = ["TOSA_INT8", "ETHOSU_U55_INT8", "ETHOSU_U85_INT8", "VGF_INT8"]
+# The first is the one that coverage is measured in: the others' network is large.
+_DELEGATED = ["ETHOSU_U55_INT8", "TOSA_INT8", "ETHOSU_U85_INT8", "VGF_INT8"]
 
 
 @pytest.mark.parametrize("recipe", [catalog.BY_NAME[name] for name in _DELEGATED], ids=lambda recipe: recipe.name)

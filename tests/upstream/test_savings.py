@@ -17,6 +17,7 @@ import torch
 from executorch.export import ExportRecipe
 from executorch.export import export as upstream_export
 from torch import nn
+from torch._dynamo import convert_frame
 from torch.export import decomp_utils, exported_program
 from torch.fx.traceback import NodeSource
 
@@ -102,6 +103,67 @@ def test_kernels_are_made_once_for_what_is_the_same() -> None:
             _LINEAR._dispatch_cache.clear()
         assert (kernels, rule) == _overridden(print)
     assert _LINEAR.py_kernels == before
+
+
+class _Doubles(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(nn.functional.silu(x)) * 2
+
+
+_SILU = torch.ops.aten.silu.default
+_TABLE = torch.export.default_decompositions()
+
+
+def _exported() -> torch.export.ExportedProgram:
+    return torch.export.export(_Doubles(), (torch.ones(2),), strict=True)
+
+
+def test_upstream_traces_what_has_nothing_to_decompose() -> None:
+    """The same."""
+    program = _exported().run_decompositions({})
+    assert program.run_decompositions({_LINEAR: _TABLE[_LINEAR]}) is not program
+    with savings.once():
+        program = _exported().run_decompositions({})
+        assert program.run_decompositions({_LINEAR: _TABLE[_LINEAR]}) is program
+
+
+def test_what_decomposes_is_decomposed() -> None:
+    tables: tuple[Any, ...] = ({}, {_LINEAR: _TABLE[_LINEAR]}, {_SILU: _TABLE[_SILU]}, None)
+    expected = [_exported().run_decompositions(table).graph_module.code for table in tables]
+    assert expected[0] == expected[1] != expected[2]
+    with savings.once():
+        program = _exported()  # torch.export may leave a graph that is not functional
+        assert program.run_decompositions({_LINEAR: _TABLE[_LINEAR]}) is not program
+        for table, code in zip(tables, expected, strict=True):
+            assert _exported().run_decompositions({}).run_decompositions(table).graph_module.code == code
+
+
+def test_upstream_makes_guards_of_constant_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same."""
+    made = []
+    build = convert_frame.GraphCaptureOutput.build_guards
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made.append(self)
+        return build(self, *args, **kwargs)
+
+    monkeypatch.setattr(convert_frame.GraphCaptureOutput, "build_guards", watched)
+    _exported()
+    assert len(made) == 1
+    with savings.once():
+        _exported()
+        assert len(made) == 1
+        torch.export.export(_Doubles(), (torch.ones(3),), dynamic_shapes=({0: torch.export.Dim("n")},), strict=True)
+        assert len(made) == 2
+
+
+def test_sizes_that_may_not_vary_are_refused() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.ones(3)
+
+    with savings.once(), pytest.raises(Exception, match="Constraints violated"):
+        torch.export.export(Fixed(), (torch.ones(3),), dynamic_shapes=({0: torch.export.Dim("n")},), strict=True)
 
 
 def test_the_collector_is_as_before() -> None:
