@@ -122,7 +122,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 _START_PROCESSES = (
     "tests/test_",
     "tests/recipes/test_options.py",
-    "tests/reporting/test_report.py",
+    "tests/reporting/test_golden.py",
     "tests/samples/test_calibration.py",
     "tests/sweeping/test_dask.py",
     "tests/tools/test_missing_tools.py",

@@ -1,6 +1,6 @@
 """What every row of the catalog makes of small networks here, and where two such files differ:
 
-    python -m tests.rows [--verify] [MODEL ...] > here.json
+    python -m tests.rows [--rows NAME,...] [--verify] [MODEL ...] > here.json
     python -m tests.rows --compare there.json here.json
 
 Two processes must make the same. Two versions of Vela, tosa-tools or executorch may not, which the comparison shows:
@@ -23,7 +23,7 @@ from arm_recipes.recipes import catalog
 Rows = dict[str, dict[str, Any]]
 
 
-def made(models_: list[str], verified: bool) -> Rows:
+def made(names: list[str], models_: list[str], verified: bool) -> Rows:
     """By row and network: what the report tells, with the whole of it as JSON, and what `verify` finds."""
     from arm_recipes import ArmRecipeError, ArmRecipeType, export, report, verify
 
@@ -32,7 +32,7 @@ def made(models_: list[str], verified: bool) -> Rows:
 
     rows: Rows = {}
     for model in models_:
-        for recipe in catalog.RECIPES:
+        for recipe in map(catalog.BY_NAME.__getitem__, names):
             example = getattr(models, model, None) or getattr(tiny_models, model)
             model_, inputs = example()
             row: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def made(models_: list[str], verified: bool) -> Rows:
 
 
 def differences(before: Rows, after: Rows) -> list[tuple[str, str, str, str]]:
-    """Row, key, and both values in short; the text of a report aside, which names versions."""
+    """Row, key, and both values in short; but for the whole report, which names versions."""
     found = []
     for row in dict.fromkeys([*before, *after]):
         one, other = before.get(row, {}), after.get(row, {})
@@ -72,6 +72,7 @@ def _short(value: object) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", default=["conv_net"])
+    parser.add_argument("--rows", default=",".join(recipe.name for recipe in catalog.RECIPES), help="of the catalog")
     parser.add_argument("--verify", action="store_true", help="run each program, too")
     parser.add_argument("--compare", nargs=2, metavar="FILE", help="two files made before")
     arguments = parser.parse_args()
@@ -91,7 +92,7 @@ def main() -> int:
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with output:
-        json.dump(made(arguments.models, arguments.verify), output, indent=1)
+        json.dump(made(arguments.rows.split(","), arguments.models, arguments.verify), output, indent=1)
     return 0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arm_recipes.errors import ArmRecipeError, LoweringError
+from arm_recipes.errors import ArmRecipeError, LoweringError, ToolError
 
 from .output import is_ours, others_kept_off, status
 from .shared import CompileOptions
@@ -98,10 +98,12 @@ def told_apart(verdicts: list[Verdicts], printed: io.StringIO) -> Iterator[None]
     """
     try:
         yield
-    except LoweringError as error:
-        if error.__cause__ is not None:  # executorch's own failure
+    except (LoweringError, ToolError) as error:
+        if error.__cause__ is not None:  # executorch's own failure, or a tool's
             printed.write("".join(traceback.format_exception(error)))
             raise CompileFailure(error, printed.getvalue()) from error
+        if isinstance(error, ToolError):
+            raise
         refused = {verdict.operator: verdict.reason for program in verdicts for verdict in program if verdict.reason}
         lines = [f"  {operator}: {reason}" for operator, reason in refused.items() if "quantize_per" not in operator]
         why = "\nRefused were:\n" + "\n".join(lines) if lines else ""

@@ -12,6 +12,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -108,6 +109,7 @@ class _Tool:
         module: what has to be importable.
         every: whether all recipes need it to export; otherwise those do whose family names it.
         install: what to give to pip.
+        tried: versions beyond those required that were tried on all recipes: programs verify, and may be other ones.
     """
 
     name: str
@@ -115,6 +117,7 @@ class _Tool:
     module: str
     install: str
     every: bool = False
+    tried: str = ""
 
 
 _ETHOS_U_EXTRA = "'executorch[ethos-u]'"
@@ -129,18 +132,21 @@ _TOOLS = (
         distribution="ethos-u-vela",
         module="ethosu",
         install=_ETHOS_U_EXTRA,
+        tried="==5.2.0",
     ),
     _Tool(
         name="TOSA serializer",
         distribution="tosa-tools",
         module="tosa_serializer",
         install=_ETHOS_U_EXTRA,
+        tried="==2026.8.0",
     ),
     _Tool(
         name="TOSA reference model",
         distribution="tosa-tools",
         module="tosa_reference_model",
         install=_ETHOS_U_EXTRA,
+        tried="==2026.8.0",
     ),
     _Tool(
         name=_CONVERTER,
@@ -163,7 +169,8 @@ def checks(*, run: bool = True) -> tuple[Check, ...]:
         run: start those that are programs, to see whether they do (some tenths of a second); otherwise only look
             whether they are there.
     """
-    return (_python(), _glibc(), *(_check(tool, run) for tool in _TOOLS), _fvp(), _qemu())
+    machine = (_python(), _system(), _glibc(), _temporary_folder())
+    return (*machine, *(_check(tool, run) for tool in _TOOLS), _fvp(), _qemu())
 
 
 def readiness(checks: Iterable[Check], recipe: Recipe) -> tuple[Check, ...]:
@@ -209,6 +216,36 @@ def _python() -> Check:
         detail=f"{version}, and arm_recipes is for {required}",
         action="Make a virtual environment with another Python.",
     )
+
+
+# What torch 2.13, executorch 1.5.1, Vela, tosa-tools and the model converter have wheels for, by their index.
+_SYSTEMS = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Windows", "AMD64"))
+
+
+def _system() -> Check:
+    here = (platform.system(), platform.machine())
+    check = Check(name="system", status=OK, detail=" ".join(here), wanted_by=_wanted_by(None))
+    if here in _SYSTEMS:
+        return check
+    known = ", ".join(map(" ".join, _SYSTEMS))
+    return replace(
+        check,
+        status=OTHER,
+        detail=f"{check.detail}, for which executorch and Arm's tools have no wheels",
+        action=f"They have wheels for {known}. Take one of these, a container for instance.",
+    )
+
+
+def _temporary_folder() -> Check:
+    """Where Vela, torch and the simulators write."""
+    check = Check(name="temporary folder", status=OK, detail="", wanted_by=_wanted_by(None))
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(2**20))
+    except OSError as error:
+        detail = f"{error.filename or tempfile.gettempdir()}: {error.strerror}"
+        return replace(check, status=BROKEN, detail=detail, action="Free some space, or set TMPDIR to another folder.")
+    return replace(check, detail=tempfile.gettempdir())
 
 
 def _glibc() -> Check:
@@ -262,6 +299,9 @@ def _check(tool: _Tool, run: bool) -> Check:
 def _versioned(check: Check, tool: _Tool, version: str, required: SpecifierSet) -> Check:
     if required.contains(version, prereleases=True):
         return replace(check, detail=version)
+    if tool.tried and SpecifierSet(tool.tried).contains(version):
+        detail = f"{version}, which works too; executorch's own is {required}, of other figures and bytes"
+        return replace(check, detail=detail)
     return replace(
         check, status=OTHER, detail=f"{version}, and {required} is required", action=_install(tool, required)
     )

@@ -54,8 +54,8 @@ def document(report: ExportReport) -> Document:
 def _introduction(report: ExportReport) -> Iterator[Block]:
     if report.vela_estimates:
         yield Paragraph(
-            "Cycles, times and peaks of memory are Vela's estimates: computed by the compiler, not measured on "
-            "hardware.",
+            f"Cycles, times and peaks of memory are estimates of Vela {report.vela}: computed by the "
+            "compiler, not measured on hardware.",
             "note",
         )
     yield KeyFigures(tuple(_figures(report)))
@@ -137,7 +137,7 @@ def _spelled(value: object) -> str:
 def _time(report: ExportReport) -> Iterator[Block]:
     if not report.vela_estimates:
         return
-    yield Heading("Vela's estimates of the delegated subgraphs (computed, not measured)")
+    yield Heading(f"Vela {report.vela}'s estimates of the delegated subgraphs (computed, not measured)")
     yield OnlyText((_estimate_table(report.vela_estimates, {}),))
     yield OnlyPage((_estimate_table(report.vela_estimates, _ACCESS),))
     if report.layers:

@@ -15,7 +15,7 @@ from arm_recipes.documents.blocks import Document
 from arm_recipes.documents.results import Result
 from arm_recipes.gates import Gate
 from arm_recipes.lowering.records import BorderCheck, CalibrationSummary, Change, QuantizationCheck
-from arm_recipes.tools.vela.estimates import Estimate, Layer
+from arm_recipes.tools.vela.estimates import Estimate, Layer, estimated_by
 
 from .document import document
 
@@ -278,12 +278,17 @@ class ExportReport(Result):
     gates: tuple[Gate, ...]
 
     @property
+    def vela(self) -> str:
+        """Version of the Vela that estimated."""
+        return self.versions.get("ethos-u-vela", "of unknown version")
+
+    @property
     def failed_gates(self) -> tuple[Gate, ...]:
         return tuple(gate for gate in self.gates if not gate.passed)
 
     def derived(self) -> Mapping[str, Any]:
         return {
-            "estimated_by": "Vela; nothing was measured on hardware" if self.vela_estimates else None,
+            "estimated_by": estimated_by(self.vela) if self.vela_estimates else None,
             "failed_gates": [gate.name for gate in self.failed_gates],
         }
 

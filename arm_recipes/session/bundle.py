@@ -5,6 +5,7 @@ All are written whole or not at all: to a temporary name in the same folder, whi
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,7 +87,9 @@ def write_intermediates(session: ExportSession, folder: Path) -> None:
         made = Path(beside) / "intermediates"
         made.mkdir()
         for method, program in exported_programs(session).items():
-            torch.export.save(program, made / f"{method}.pt2", pickle_protocol=5)
+            saved = io.BytesIO()  # torch's own writing of files ends the process where a disk is full
+            torch.export.save(program, saved, pickle_protocol=5)
+            (made / f"{method}.pt2").write_bytes(saved.getbuffer())
         verdicts = partition_verdicts(session)
         # Counted before the last stage, which puts nodes of its own into the graph.
         delegation = from_context(session, "delegation_info_by_method") or {}

@@ -160,7 +160,8 @@ def _details(point: Point) -> Iterator[Block]:
 
 
 def front(result: SweepResult) -> Iterator[Block]:
-    yield Heading("The front of latency against SRAM (Vela's estimates, not measured; the .pte's size is exact)")
+    estimates = f"Vela {result.vela}'s estimates, not measured; the .pte's size is exact"
+    yield Heading(f"The front of latency against SRAM ({estimates})")
     yield Items(tuple(summaries(result.pareto)))
     best = result.best()
     if best is not None:

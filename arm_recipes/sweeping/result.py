@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from arm_recipes.documents.blocks import Document
 from arm_recipes.documents.results import Result
 from arm_recipes.errors import ArmRecipeError, ToolError
-from arm_recipes.tools.vela.estimates import Layer
+from arm_recipes.tools.vela.estimates import Layer, estimated_by
 
 from .document import document
 
@@ -214,7 +214,7 @@ class SweepResult(Result):
         return made
 
     def derived(self) -> Mapping[str, Any]:
-        return {"estimated_by": "Vela; nothing was measured on hardware", "layer_columns": _LAYER_COLUMNS}
+        return {"estimated_by": estimated_by(self.vela), "layer_columns": _LAYER_COLUMNS}
 
     def document(self) -> Document:
         return document(self)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import signal
+import subprocess
 import tempfile
 import traceback
 from pathlib import Path
@@ -45,10 +47,18 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def words(error: BaseException) -> str:
-    """An exception's type and message: its first line, and which node was executed where that is told."""
+    """An exception's type and message: its first line, and which node was executed where that is told. Of a program
+    that failed, its last words."""
+    if isinstance(error, subprocess.CalledProcessError):
+        said = _text(error.stderr) or _text(error.stdout) or "it said nothing"
+        return f"{error.cmd[0]}, which ended with status {error.returncode}: {said.splitlines()[-1]}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for index, line in enumerate(lines) if index == 0 or line.startswith("While executing")]
     return f"{type(error).__name__}: {'; '.join(told) or 'without a message'}"
+
+
+def _text(output: bytes | str | None) -> str:
+    return (output.decode(errors="backslashreplace") if isinstance(output, bytes) else output or "").strip()
 
 
 def from_lowering(error: BaseException) -> bool:
@@ -60,11 +70,22 @@ def from_lowering(error: BaseException) -> bool:
 
 
 def of_this_machine(error: BaseException) -> str | None:
-    """What this machine refused the export: memory, or a file, e.g. as its disk is full; None where it is no such."""
+    """What this machine refused the export: memory, a file, e.g. as its disk is full, or a tool that works; None where
+    it is no such."""
     innermost = chain(error)[-1]
     if isinstance(innermost, MemoryError):
         return f"this machine has not the memory for it ({words(innermost)}). Free some, or take a smaller model."
-    if not isinstance(innermost, OSError) or innermost.errno not in _OF_THE_MACHINE:
+    if isinstance(innermost, subprocess.CalledProcessError) and innermost.returncode < 0:
+        name = signal.Signals(-innermost.returncode).name
+        return f"{innermost.cmd[0]} was ended by {name}. Is it the one that you want? arm-recipes doctor looks at it."
+    if not isinstance(innermost, OSError):
+        return None
+    if isinstance(innermost, FileNotFoundError) and str(innermost.filename).startswith(tempfile.gettempdir()):
+        name = Path(str(innermost.filename)).name
+        return (
+            f"the tool that makes {name} ended as if all was well, and wrote none. arm-recipes doctor looks at tools."
+        )
+    if innermost.errno not in _OF_THE_MACHINE:
         return None
     place = f"{innermost.filename}: " if innermost.filename else ""
     return (

@@ -217,7 +217,7 @@ def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str], monke
     assert "count  operator" in said.out
     assert "    1  aten._fft_r2c" in said.out
     assert "Kernels that the runtime must have" in said.out
-    assert "Vela's estimates of the delegated subgraphs (computed, not measured)\n" in said.out
+    assert "'s estimates of the delegated subgraphs (computed, not measured)\n" in said.out
     assert "Calibrated on 1 sample: example inputs" in said.out
     size = (folder / "new/net.pte").stat().st_size
     assert f"ETHOSU_U85_INT8 on ethos-u85-512: {size:,} bytes: " in said.out

@@ -9,6 +9,11 @@ The files are written anew, to be read before they are committed, by
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +23,11 @@ import pytest
 from arm_recipes import ExportReport
 from arm_recipes.recipes import catalog
 from tests import models
-from tests.exports import Model, reported
+from tests.exports import Model, exported, reported
+from tests.families import group_of
 
+_FILE = "tests/reporting/test_golden.py::"
+_ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = [models.conv_net, models.two_inputs, models.partly_delegated]
 REPRESENTATIVES = ("ETHOSU_U55_INT8", "ETHOSU_U85_A16W8", "TOSA_FP", "VGF_INT8", "CORTEX_M55_INT8")
@@ -154,3 +162,28 @@ def _key_figures(report: ExportReport) -> str:
     if report.layers:
         words.append(f"{len(report.layers)} layers of {sum(layer.cycles for layer in report.layers)} cycles")
     return "; ".join(words)
+
+
+# One of each group of rows whose exports one worker makes (`group_of`).
+_GROUPS = ("ETHOSU_U85_A16W8", "VGF_A16W8", "CORTEX_M85_INT8")
+
+
+@pytest.mark.parametrize("recipe", [catalog.BY_NAME[name] for name in _GROUPS], ids=lambda recipe: recipe.name)
+def test_any_process_makes_the_same(recipe: catalog.Recipe, tmp_path: Path) -> None:
+    """Every row, in a fresh process of another hash seed, temporary folder and number of threads."""
+    rows = [row for row in catalog.RECIPES if group_of(f"{_FILE}[{row.name}]") == group_of(f"{_FILE}[{recipe.name}]")]
+    folder = tmp_path / "tempor\u00e4re Dateien"
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "TMPDIR": str(folder), "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-m", "tests.rows", "--rows", ",".join(row.name for row in rows), "conv_net"]
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=True)
+    made = json.loads(done.stdout)
+    for row in rows:
+        there = made[f"{row.name} conv_net"]
+        assert there["bytes"] == hashlib.sha256(exported(row).get_pte_buffer()).hexdigest(), row.name
+        assert there["report"] == reported(row).to_json(), row.name
+
+
+def test_every_row_is_in_a_group() -> None:
+    groups = {group_of(f"{_FILE}[{row.name}]") for row in catalog.RECIPES}
+    assert groups == {group_of(f"{_FILE}[{name}]") for name in _GROUPS}

@@ -5,10 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,24 +249,6 @@ class TestRefusals:
         module._processed_bytes = bytes(payload)  # type: ignore[assignment]
         with pytest.raises(LoweringError, match="compiled once more for its layers, came out different"):
             report(session)
-
-
-_RUN = """
-import logging, sys, warnings
-warnings.simplefilter("ignore")
-from arm_recipes import ArmRecipeType, export, report
-from tests import models
-from tests.exports import exported, reported
-model, inputs = models.conv_net()
-sys.stdout.write(report(export(model, ArmRecipeType.ETHOSU_U55_INT8, inputs)).to_json())
-"""
-
-
-def test_the_same_inputs_give_the_same_report_in_any_process() -> None:
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", _RUN], env=environment, capture_output=True, check=True, text=True)
-    assert done.stdout == reported(U55).to_json()
 
 
 def test_a_report_leaves_the_session_as_it_was() -> None:

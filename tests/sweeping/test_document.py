@@ -71,7 +71,7 @@ def test_names_run_nothing() -> None:
 def test_the_text_has_the_front_and_what_failed() -> None:
     text = _RESULT.text(100)
     assert "4 configurations estimated, 1 failed, 3 left out as not legal" in text
-    assert "Vela's estimates, not measured" in text
+    assert "Vela 5.1.0's estimates, not measured" in text
     assert text.count("- ethosu-u55-int8 128, System, Mode, Size\n") == 2  # in the front, and as the fastest
     assert "256" not in text
     assert "-r ethosu-u55-int8 -o macs=128 " in text

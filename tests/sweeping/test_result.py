@@ -101,7 +101,7 @@ _RESULT = SweepResult(
 def test_json_and_back() -> None:
     content = json.loads(_RESULT.to_json())
     assert (content["schema_version"], content["points"][0]["figures"]["sram_kib"]) == (1, 90)
-    assert content["estimated_by"] == "Vela; nothing was measured on hardware"
+    assert content["estimated_by"] == "Vela 5.1.0; nothing was measured on hardware"
     assert SweepResult.from_json(_RESULT.to_json()) == _RESULT
 
 

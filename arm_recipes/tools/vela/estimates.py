@@ -20,6 +20,11 @@ from arm_recipes.errors import ToolError
 from .installed import OTHER_VELA
 
 
+def estimated_by(version: str) -> str:
+    """What results say of their figures. Versions of Vela estimate the same program differently."""
+    return f"Vela {version}; nothing was measured on hardware"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Vela's estimate for one delegated subgraph. No figure in it was measured on hardware.

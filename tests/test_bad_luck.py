@@ -1,0 +1,235 @@
+"""The command on a machine that lacks something, or whose user has had enough: a sentence, and nothing half done."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .forked import Done, Machine, can_mount, run, start
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ethos_u,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sets up disks, and rights, as Linux has them"),
+]
+
+_EXPORT = ["export", "model.py", "-r", "ethosu-u55-int8", "--shape", "1x3x8x8"]
+_NEVER_WRITTEN = "No .pte was written. --log FILE keeps all that was said, and the traceback.\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With a model, and an empty folder for outputs."""
+    (tmp_path / "model.py").write_text(
+        "import torch\ntorch.manual_seed(0)\nmodel = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU())\n"
+    )
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+@functools.cache
+def _mounts() -> bool:
+    return can_mount()
+
+
+@pytest.fixture
+def mounts() -> None:
+    if not _mounts():
+        pytest.skip("no process here may have disks of its own")
+
+
+def _files(done: Done) -> list[str]:
+    return [name for name in done.left if not name.startswith("model.py ")]
+
+
+_OUTPUTS = {
+    "pte": (["--output", "out/a.pte"], "out/a.pte"),
+    "folder": (["--output", "out"], "out/model_ethosu_u55_int8.pte"),
+    "report": (["--output", "a.pte", "--report", "out/r.html"], "out/r.html"),
+    "etrecord": (["--output", "out/a.pte", "--etrecord"], "out/a.etrecord"),
+    "intermediates": (["--output", "a.pte", "--intermediates", "out/i"], "out/i"),
+}
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize(("given", "file"), _OUTPUTS.values(), ids=_OUTPUTS)
+def test_a_disk_that_is_full(given: list[str], file: str, folder: Path) -> None:
+    done = run([*_EXPORT, *given], folder, Machine(small={folder / "out": 4096}))
+    assert done.status == 2
+    assert file in done.err and "No space left on device" in done.err and "Traceback" not in done.err
+    assert [name for name in _files(done) if "tmp" in name or name.endswith(".pte 0")] == []
+
+
+@pytest.mark.usefixtures("mounts")
+def test_a_log_on_a_full_disk_costs_no_program(folder: Path) -> None:
+    machine = Machine(small={folder / "out": 4096})
+    done = run([*_EXPORT, "--output", "a.pte", "--log", "out/log.txt"], folder, machine)
+    assert done.status == 0
+    assert (folder / "a.pte").stat().st_size > 3000
+
+
+@pytest.mark.usefixtures("mounts")
+def test_what_was_there_before_stays(folder: Path) -> None:
+    (folder / "out" / "a.pte").write_bytes(b"before")
+    done = run([*_EXPORT, "--output", "out/a.pte", "--force"], folder, Machine(read_only=[folder / "out"]))
+    assert done.status == 2 and "out can't be written to" in done.err
+    assert (folder / "out" / "a.pte").read_bytes() == b"before"
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize("recipe", ["ethosu-u55-int8", "vgf-int8"])
+def test_a_temporary_folder_that_is_full(recipe: str, folder: Path) -> None:
+    temporary = folder / "out"
+    line = ["export", "model.py", "-r", recipe, "--shape", "1x3x8x8", "--output", "a.pte"]
+    machine = Machine(environment={"TMPDIR": str(temporary)}, small={temporary: 4096})
+    done = run(line, folder, machine)
+    assert done.status == 1
+    assert f"Temporary files are in {temporary}: free some space there, or set TMPDIR" in " ".join(done.err.split())
+    assert done.err.endswith(_NEVER_WRITTEN)
+    assert _files(done) == []
+    told = run(["doctor"], folder, machine)
+    assert told.status == 1
+    text = " ".join(told.out.split())
+    assert "temporary folder broken" in text and "set TMPDIR to another folder" in text
+
+
+_MACHINES: dict[str, Callable[[Path], Machine]] = {
+    "as it is": lambda folder: Machine(),
+    "no such temporary folder": lambda folder: Machine({"TMPDIR": str(folder / "not there")}),
+    "a temporary folder with a space": lambda folder: Machine({"TMPDIR": str(_made(folder / "a b"))}),
+    "a temporary folder with other letters": lambda folder: Machine({"TMPDIR": str(_made(folder / "\u00fc \u6f22"))}),
+    "no HOME, TERM and LANG": lambda folder: Machine({"HOME": None, "TERM": None, "LANG": None, "LC_ALL": None}),
+    "LANG=C": lambda folder: Machine({"LC_ALL": "C", "PYTHONUTF8": "0"}),
+    "a HOME that is not there": lambda folder: Machine({"HOME": "/nonexistent"}),
+    "site-packages that are read only": lambda folder: Machine(read_only=[Path(sysconfig.get_path("purelib"))]),
+}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_what_makes_no_difference(folder: Path) -> None:
+    programs = {}
+    for name, machine in _MACHINES.items():
+        if "read only" in name and not _mounts():
+            continue
+        done = run([*_EXPORT, "--output", f"{name}.pte", "--report", f"{name}.html"], folder, machine(folder))
+        assert (done.status, "Traceback" in done.err) == (0, False), (name, done.err)
+        programs[name] = (folder / f"{name}.pte").read_bytes()
+    assert len(set(programs.values())) == 1
+
+
+_DENIED = {
+    "a folder to write to": (
+        "out",
+        0o500,
+        ["--output", "out/a.pte"],
+        "out can't be written to. Give another --output.",
+    ),
+    "a report's folder": ("out", 0o500, ["--output", "a.pte", "--report", "out/r.html"], "out can't be written to"),
+    "a model": ("model.py", 0o000, ["--output", "a.pte"], "model.py"),
+    "data": ("data.npy", 0o000, ["--output", "a.pte", "--calibration", "data.npy"], "data.npy"),
+    "a folder of data": ("data", 0o000, ["--output", "a.pte", "--calibration", "data"], "data"),
+    "a vela.ini": ("v.ini", 0o000, ["--output", "a.pte", "-o", "config_ini=v.ini"], "v.ini"),
+}
+
+
+@pytest.mark.parametrize(("name", "mode", "given", "told"), _DENIED.values(), ids=_DENIED)
+def test_no_permission(name: str, mode: int, given: list[str], told: str, folder: Path) -> None:
+    path = folder / name
+    if not path.exists():
+        path.mkdir() if name == "data" else path.write_text("")
+    path.chmod(mode)
+    done = run([*_EXPORT, *given], folder, Machine(no_rights=True))
+    path.chmod(0o700)
+    assert done.status == 2, done.err
+    assert told in done.err and "Traceback" not in done.err
+    assert [name for name in _files(done) if name.startswith(("a.pte", "out"))] == []
+
+
+_STAGES = [
+    ("executorch.export.stages", "TorchExportStage.run"),
+    ("executorch.export.stages", "QuantizeStage.run"),
+    ("executorch.export.stages", "EdgeTransformAndLowerStage.run"),
+    ("executorch.backends.arm.ethosu.backend", "vela_compile"),
+    ("executorch.export.stages", "ExecutorchStage.run"),
+    ("arm_recipes.checking.run", "check"),
+    ("arm_recipes.reporting.build", "report"),
+    ("os", "replace"),
+]
+
+
+@pytest.mark.parametrize(("module", "function"), _STAGES, ids=[name for _, name in _STAGES])
+def test_a_signal_at_each_stage(module: str, function: str, folder: Path) -> None:
+    temporary = _made(folder / "temporary")
+    # Both at one stage and another, so that each is at as many.
+    number = (signal.SIGINT, signal.SIGTERM)[[name for _, name in _STAGES].index(function) % 2]
+    machine = Machine({"TMPDIR": str(temporary)}, interrupted=(module, function, number))
+    done = run([*_EXPORT, "--output", "out/a.pte"], folder, machine)
+    assert done.status == 128 + number, done.err
+    assert "Traceback" not in done.err and len(done.err.strip().splitlines()) <= 6
+    written = module == "arm_recipes.reporting.build"  # and whole, before it was reported
+    assert [name.split()[0] for name in _files(done)] == ["out/a.pte"] * written
+    assert list(temporary.iterdir()) == [] or [path.name for path in temporary.iterdir()] == ["torchinductor_root"]
+
+
+def test_two_processes_write_one_file(folder: Path) -> None:
+    lines = [[*_EXPORT, "--output", "new/a.pte", "--intermediates", f"new/i{index}", "--force"] for index in range(2)]
+    for done in [each.done() for each in [start(line, folder) for line in lines]]:
+        assert done.status == 0, done.err
+    run([*_EXPORT, "--output", "alone.pte"], folder)
+    assert (folder / "new/a.pte").read_bytes() == (folder / "alone.pte").read_bytes()
+    assert sorted(path.name for path in (folder / "new").iterdir()) == ["a.pte", "i0", "i1"]
+
+
+_CONVERTERS = {
+    "crashes": ("kill -SEGV $$", "SIGSEGV"),
+    "is killed": ("kill -KILL $$", "SIGKILL"),
+    "fails": ("echo no such operator >&2; exit 3", "no such operator"),
+    "writes nothing": ("exit 0", "wrote none"),
+}
+
+
+def _converter(folder: Path, does: str) -> Machine:
+    program = folder / "model-converter"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    return Machine({"MODEL_CONVERTER_PATH": str(program)})
+
+
+_VGF = ["export", "model.py", "-r", "vgf-int8", "--shape", "1x3x8x8", "--output", "out/a.pte"]
+
+
+@pytest.mark.vgf
+@pytest.mark.parametrize(("does", "told"), _CONVERTERS.values(), ids=_CONVERTERS)
+def test_a_converter_that(does: str, told: str, folder: Path) -> None:
+    done = run(_VGF, folder, _converter(folder, does))
+    assert done.status == 1, done.err
+    assert told in done.err and "Traceback" not in done.err
+    assert [name for name in _files(done) if name.startswith("out")] == []
+
+
+@pytest.mark.vgf
+def test_a_converter_that_hangs_ends_with_the_command(folder: Path) -> None:
+    machine = _converter(folder, f"echo $$ > {folder}/pid; exec sleep 300")
+    command = start(_VGF, folder, machine)
+    pid = folder / "pid"
+    deadline = time.monotonic() + 60
+    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert command.process.pid is not None
+    os.kill(command.process.pid, signal.SIGTERM)
+    done = command.done()
+    assert done.status == 128 + signal.SIGTERM, done.err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
