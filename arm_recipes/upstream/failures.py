@@ -153,6 +153,6 @@ def _locals(error: BaseException) -> list[dict[str, Any]]:
     for link in chain(error):
         step = link.__traceback__
         while step is not None:
-            frames.append(step.tb_frame.f_locals)
+            frames.append(dict(step.tb_frame.f_locals))
             step = step.tb_next
     return frames[::-1]

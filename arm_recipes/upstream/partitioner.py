@@ -98,7 +98,7 @@ def _locals_of_partitioner() -> dict[str, Any]:
     # tests/upstream/test_private_names.py::test_the_partitioner_keeps_its_reasons fails when it can go.
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_name == "partition" and {"self", "exported_program"} <= frame.f_locals.keys():
+        if frame.f_code.co_name == "partition" and {"self", "exported_program"}.issubset(frame.f_locals):
             return dict(frame.f_locals)
         frame = frame.f_back
     return {}
