@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:  # click makes the first of the second
-        signalled = stop if isinstance(stop, Terminated) else stop.__cause__
+        signalled = stop if isinstance(stop, Terminated) else stop.__cause__ or stop.__context__  # click 8.1: no cause
         if isinstance(signalled, Terminated):
             complain(f"ended by {signalled.name}; no file is left half-written")
             return 128 + signalled.number
