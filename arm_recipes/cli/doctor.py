@@ -139,6 +139,7 @@ _TOOLS = (
         distribution="tosa-tools",
         module="tosa_serializer",
         install=_ETHOS_U_EXTRA,
+        every=True,  # executorch's passes for Cortex-M import it too
         tried="==2026.8.0",
     ),
     _Tool(

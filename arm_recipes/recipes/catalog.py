@@ -16,7 +16,7 @@ class FamilyFacts:
     Attributes:
         title: what people call it.
         options: the class of its options, with its module: imported on demand, as it needs this one.
-        tools: what it needs to export beyond torch and executorch, by the names in doctor's table.
+        tools: what it needs to export beyond what all do, by the names in doctor's table.
         delegates: whether its programs have delegates; otherwise their operators become kernels of the CPU, which take
             scratch memory from the runtime's temporary allocator.
         counted: what a report counts as done by the target.
@@ -54,7 +54,7 @@ class Family(str, Enum):
         FamilyFacts(
             title="Ethos-U",
             options="arm_recipes.recipes.ethos_u.EthosUOptions",
-            tools=("Vela", "TOSA serializer"),
+            tools=("Vela",),
             delegates=True,
             counted="operators delegated",
             has_firmware=True,
@@ -70,7 +70,6 @@ class Family(str, Enum):
         FamilyFacts(
             title="TOSA",
             options="arm_recipes.recipes.delegated.TosaOptions",
-            tools=("TOSA serializer",),
             delegates=True,
             counted="operators delegated",
             for_profile=True,
@@ -84,7 +83,7 @@ class Family(str, Enum):
         FamilyFacts(
             title="VGF",
             options="arm_recipes.recipes.delegated.VgfOptions",
-            tools=("TOSA serializer", "model-converter"),
+            tools=("model-converter",),
             delegates=True,
             counted="operators delegated",
             for_profile=True,
