@@ -117,3 +117,35 @@ def test_a_signal_leaves_nothing_half_written(name: str, place: str, tmp_path: P
         f"ended by {name}; no file is left half-written",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+_IMPORTS = """
+import importlib.abc, os, signal, sys, time
+class Interrupted(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "{name}":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)
+sys.meta_path.insert(0, Interrupted())
+from arm_recipes.__main__ import main
+sys.argv[1:] = ["export", "model.py", "-r", "tosa-fp", "--shape", "1x4"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["click", "arm_recipes.recipes.catalog", "torch", "executorch.exir"])
+def test_ctrl_c_while_it_is_imported(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("import torch\nmodel = torch.nn.Linear(4, 4).eval()\n")
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTS.format(name=name)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert (done.returncode, last) == (130, "interrupted; no file is left half-written")
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model.py"]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ethosu.vela import stats_writer, vela
 
 from arm_recipes.errors import ToolError
 from arm_recipes.tools.border_tables import Entry, Tables
 from arm_recipes.tools.vela import VelaRefusal, flags_set, try_flags
 from arm_recipes.tools.vela.payload import blocks, tables
+
+vela = pytest.importorskip("ethosu.vela.vela")
+stats_writer = pytest.importorskip("ethosu.vela.stats_writer")
 
 
 def test_main_sets_the_recursion_limit(capfd: pytest.CaptureFixture[str]) -> None:
