@@ -34,6 +34,17 @@ process._process.send_signal(19)  # it does not see that its input ends
 time.sleep(60)
 """
 
+_TOOL = """
+import os, threading, time
+from arm_recipes.tools.processes import run_tool
+command = ["sh", "-c", "echo $$ > pid; exec sleep 60"]
+threading.Thread(target=run_tool, args=[command], kwargs={"name": "it", "timeout": 60}, daemon=True).start()
+while not (os.path.exists("pid") and open("pid").read().strip()):
+    time.sleep(0.05)
+print(open("pid").read(), flush=True)
+time.sleep(60)
+"""
+
 
 @contextlib.contextmanager
 def _started(code: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
@@ -56,7 +67,7 @@ def _alive(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc who is alive")
-@pytest.mark.parametrize("code", [_SWEEP, _SIMULATOR], ids=["sweep", "simulator"])
+@pytest.mark.parametrize("code", [_SWEEP, _SIMULATOR, _TOOL], ids=["sweep", "simulator", "tool"])
 def test_they_end_with_their_parent(code: str, tmp_path: Path) -> None:
     with _started(code, tmp_path) as (parent, workers):
         assert workers and all(map(_alive, workers))
@@ -125,7 +136,8 @@ class Interrupted(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == "{name}":
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(30)
+            time.sleep(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
 sys.meta_path.insert(0, Interrupted())
 from arm_recipes.__main__ import main
 sys.argv[1:] = ["export", "model.py", "-r", "tosa-fp", "--shape", "1x4"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -65,6 +68,7 @@ def run_tool(
             errors="replace",
             timeout=timeout,
             check=False,
+            preexec_fn=END_WITH_THREAD,
         )
     except subprocess.TimeoutExpired as expired:
         raise error(f"{name} did not answer within {timeout:g} s, and was stopped. {advice}".rstrip()) from expired
@@ -72,6 +76,12 @@ def run_tool(
         raise error(f"{name} can't be started: {problem}.") from problem
     return Finished(done.returncode, done.stdout + done.stderr)
 
+
+# PR_SET_PDEATHSIG, which Linux has. Made here, as a process between fork and exec had better do little.
+_ON_DEATH_OF_PARENT = 1
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+# For subprocess: has a program end with the thread that starts it, whatever ends that. None where there is no such.
+END_WITH_THREAD = None if _prctl is None else functools.partial(_prctl, _ON_DEATH_OF_PARENT, int(signal.SIGKILL))
 
 # Python puts the current folder first on the path of what is given by -c or -m: a file numpy.py there would run.
 ELSEWHERE = "import sys; sys.path[:] = filter(None, sys.path); "

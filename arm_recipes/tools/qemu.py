@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from arm_recipes.errors import SimulationError, ToolError
 
-from .processes import run_tool
+from .processes import END_WITH_THREAD, run_tool
 
 QEMU = "qemu-system-arm"
 MACHINE = "mps3-an547"  # a Corstone-300: Cortex-M55 with MVE, no NPU
@@ -216,6 +216,7 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            preexec_fn=END_WITH_THREAD,
         )
     except OSError as error:
         raise ToolError(f"{command[0]} can't be started: {error}.") from error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arm_recipes import check
+from arm_recipes.checking.run import recorded
 from arm_recipes.lowering.snapshot import snapshots
 from tests.checking import networks
 from tests.exports import exported
@@ -64,7 +64,7 @@ def scaled_up() -> Example:
 )
 def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, layout: str | None) -> None:
     options = {} if layout is None else {"io_layout": layout}
-    (outcome,) = check(exported(recipe, model, samples=2, **options)).methods
+    outcome = recorded(exported(recipe, model, samples=2, **options))["forward"]
     assert outcome.checked and outcome.wrong == ()
     assert outcome.compared + outcome.grouped >= 0.9 * outcome.layers
 
@@ -81,7 +81,7 @@ def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, lay
 def test_whole_networks_are_right_layer_by_layer(model: Callable[[], Example], recipe: str) -> None:
     """An export that isn't right, at a layer or at a border, would have been refused."""
     session = exported(recipe, model, samples=2)
-    (outcome,) = check(session).methods
+    outcome = recorded(session)["forward"]
     assert outcome.checked and outcome.wrong == ()
     assert outcome.compared + outcome.grouped >= 0.8 * outcome.layers
     borders = snapshots(session)["forward"].borders

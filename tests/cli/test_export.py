@@ -319,6 +319,7 @@ _PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-
 _LINES = re.findall(r"^arm-recipes (export .*)$", _PAGE.partition("## From executorch's script")[2], re.MULTILINE)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("line", _LINES)
 def test_the_lines_for_users_of_executorchs_script(line: str, folder: Path) -> None:
     (folder / "model.py").write_text(

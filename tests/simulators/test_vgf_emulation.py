@@ -17,7 +17,7 @@ _ROWS = [recipe for recipe in catalog.RECIPES if recipe.family is catalog.Family
 
 
 def _verify(recipe: catalog.Recipe, network: str, simulator: str) -> VerifyReport:
-    data = random_samples(NETWORKS[network](), 2)
+    data = random_samples(NETWORKS[network](), 1)
     return verify(session(recipe), data, method=network, simulator=simulator, min_sqnr=LEAST[recipe.precision])
 
 
