@@ -134,7 +134,7 @@ def can_mount() -> bool:
     process = _FORKS.Process(target=_try_to_mount)
     process.start()
     process.join(60)
-    return process.exitcode == 0
+    return bool(process.exitcode == 0)
 
 
 def _try_to_mount() -> None:
@@ -172,7 +172,9 @@ def _interrupt(module: str, name: str, number: signal.Signals) -> None:
     setattr(owner, last, interrupted)
 
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["arm_recipes.cli.export", "arm_recipes.session.export", "arm_recipes.reporting.build", "executorch.exir"]
-)
+_FORKS: Any = None
+if sys.platform.startswith("linux"):
+    _FORKS = multiprocessing.get_context("forkserver")
+    _FORKS.set_forkserver_preload(
+        ["arm_recipes.cli.export", "arm_recipes.session.export", "arm_recipes.reporting.build", "executorch.exir"]
+    )

@@ -80,11 +80,12 @@ def of_this_machine(error: BaseException) -> str | None:
         return f"{innermost.cmd[0]} was ended by {name}. Is it the one that you want? arm-recipes doctor looks at it."
     if not isinstance(innermost, OSError):
         return None
-    if isinstance(innermost, FileNotFoundError) and str(innermost.filename).startswith(tempfile.gettempdir()):
-        name = Path(str(innermost.filename)).name
-        return (
-            f"the tool that makes {name} ended as if all was well, and wrote none. arm-recipes doctor looks at tools."
-        )
+    if isinstance(innermost, FileNotFoundError) and from_lowering(error):
+        made = Path(str(innermost.filename))
+        if made.is_relative_to(tempfile.gettempdir()):
+            return (
+                f"the tool that makes {made.name} wrote none, and did not say why. arm-recipes doctor looks at tools."
+            )
     if innermost.errno not in _OF_THE_MACHINE:
         return None
     place = f"{innermost.filename}: " if innermost.filename else ""

@@ -114,8 +114,18 @@ _SILU = torch.ops.aten.silu.default
 _TABLE = torch.export.default_decompositions()
 
 
-def _exported() -> torch.export.ExportedProgram:
-    return torch.export.export(_Doubles(), (torch.ones(2),), strict=True)
+class _Branches(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        taken: torch.Tensor = torch.cond(x.sum() > 0, nn.functional.silu, torch.relu, (x,))
+        return taken
+
+
+def _exported(module: nn.Module | None = None) -> torch.export.ExportedProgram:
+    return torch.export.export(module or _Doubles(), (torch.ones(2),), strict=True)
+
+
+def _code(program: torch.export.ExportedProgram) -> list[str]:
+    return [module.code for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
 
 
 def test_upstream_traces_what_has_nothing_to_decompose() -> None:
@@ -127,15 +137,16 @@ def test_upstream_traces_what_has_nothing_to_decompose() -> None:
         assert program.run_decompositions({_LINEAR: _TABLE[_LINEAR]}) is program
 
 
-def test_what_decomposes_is_decomposed() -> None:
+@pytest.mark.parametrize("module", [_Doubles(), _Branches()], ids=["flat", "in a branch"])
+def test_what_decomposes_is_decomposed(module: nn.Module) -> None:
     tables: tuple[Any, ...] = ({}, {_LINEAR: _TABLE[_LINEAR]}, {_SILU: _TABLE[_SILU]}, None)
-    expected = [_exported().run_decompositions(table).graph_module.code for table in tables]
+    expected = [_code(_exported(module).run_decompositions(table)) for table in tables]
     assert expected[0] == expected[1] != expected[2]
     with savings.once():
-        program = _exported()  # torch.export may leave a graph that is not functional
+        program = _exported(module)  # torch.export may leave a graph that is not functional
         assert program.run_decompositions({_LINEAR: _TABLE[_LINEAR]}) is not program
         for table, code in zip(tables, expected, strict=True):
-            assert _exported().run_decompositions({}).run_decompositions(table).graph_module.code == code
+            assert _code(_exported(module).run_decompositions({}).run_decompositions(table)) == code
 
 
 def test_upstream_makes_guards_of_constant_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
