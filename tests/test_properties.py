@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,26 @@ _VALUES = st.recursive(
     max_leaves=6,
 )
 pytest.importorskip("ethosu.vela")  # legal values are asked of it
+
+
+@pytest.fixture(autouse=True)
+def takes_little_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of all a test's examples: 300 MB at most, and no file where they run."""
+    monkeypatch.chdir(tmp_path)
+    before = _most_memory_mb()
+    yield
+    assert _most_memory_mb() - before < 300
+    assert list(tmp_path.iterdir()) == []
+
+
+def _most_memory_mb() -> float:
+    """That this process ever had; 0 where Python can't tell, as on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
 
 _RECIPES = st.sampled_from(catalog.RECIPES)
 
