@@ -91,6 +91,12 @@ _BOUNDS = (
         1.5,
         "a composition of integer operators with roundings of their own, where one operator of the model stands for it",
     ),
+    _Bound(
+        "int8",
+        frozenset({"hardsigmoid"}),
+        0.75,
+        "on Cortex-M executorch takes hardsigmoid into a convolution, by a zero point of whole steps (0.5)",
+    ),
     _Bound("", frozenset(), 0.25, "multipliers of 31 bits, tables of every value: one rounding (0.01)"),
 )
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from arm_recipes.checking.run import recorded
 from arm_recipes.lowering.snapshot import snapshots
+from tests import tiny_models
 from tests.checking import networks
 from tests.exports import exported
 from tests.models import Example
@@ -45,6 +46,10 @@ def pooled() -> Example:
     return _example(lambda x, a, b: F.avg_pool2d(x, 3, 1, 1) + F.max_pool2d(a, 3, 1, 1) * torch.sigmoid(b))
 
 
+def gated() -> Example:
+    return _example(lambda x, a, b: a * F.hardsigmoid(b))
+
+
 def normalised() -> Example:
     return _example(lambda x, a, b: torch.softmax(F.layer_norm(a, (8,)), -1) @ b)
 
@@ -60,6 +65,8 @@ def scaled_up() -> Example:
         *((model, "TOSA_INT8", "channels_last") for model in (pooled, scaled_up)),
         *((model, "TOSA_A16W8", None) for model in (compared, pooled, scaled_up)),
         *((model, "TOSA_FP", None) for model in (stacked, normalised)),
+        (gated, "CORTEX_M55_INT8", None),
+        (tiny_models.mobilenet_v3_small, "CORTEX_M55_INT8", None),
     ],
 )
 def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, layout: str | None) -> None:
