@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import importlib
 import io
 import multiprocessing
 import os
@@ -71,15 +73,10 @@ class Done(NamedTuple):
     """What is in the current folder then, with sizes, as the process sees it."""
 
 
-def start(arguments: Sequence[str], folder: Path, machine: Machine = Machine()) -> Command:
-    """Start the command in a folder."""
-    return Command(arguments, folder, machine)
-
-
 class Command:
-    """That runs."""
+    """The command, started in a folder."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, machine: Machine) -> None:
+    def __init__(self, arguments: Sequence[str], folder: Path, machine: Machine = Machine()) -> None:
         self._mine, theirs = _FORKS.Pipe()
         self.process = _FORKS.Process(target=_run, args=(list(arguments), folder, machine, theirs))
         self.process.start()
@@ -98,8 +95,8 @@ class Command:
 
 
 def run(arguments: Sequence[str], folder: Path, machine: Machine = Machine()) -> Done:
-    """Run the command in a folder."""
-    return start(arguments, folder, machine).done()
+    """Run the command to its end."""
+    return Command(arguments, folder, machine).done()
 
 
 def _run(arguments: list[str], folder: Path, machine: Machine, told: Any) -> None:
@@ -157,12 +154,8 @@ def _drop(*capabilities: int) -> None:
 
 def _interrupt(module: str, name: str, number: signal.Signals) -> None:
     """Have this process get a signal when a function is called."""
-    import importlib
-
     *path, last = name.split(".")
-    owner: Any = importlib.import_module(module)
-    for part in path:
-        owner = getattr(owner, part)
+    owner: Any = functools.reduce(getattr, path, importlib.import_module(module))
     known = getattr(owner, last)
 
     def interrupted(*arguments: Any, **given: Any) -> Any:

@@ -54,12 +54,14 @@ class _Bound:
         operators: names of operators, one of which it has; none for all.
         beyond: steps that its value may be beyond the half step of one rounding, at most.
         why: what the lowering does there besides that rounding, and the most that was measured in right programs.
+        fused: only where the operator is not alone in its layer.
     """
 
     dtype: str
     operators: frozenset[str]
     beyond: float
     why: str
+    fused: bool = False
 
 
 # The first row that fits holds. A value that is rounded once is never a step from the reference's by more than a tie,
@@ -96,6 +98,7 @@ _BOUNDS = (
         frozenset({"hardsigmoid"}),
         0.75,
         "on Cortex-M executorch takes hardsigmoid into a convolution, by a zero point of whole steps (0.5)",
+        fused=True,
     ),
     _Bound("", frozenset(), 0.25, "multipliers of 31 bits, tables of every value: one rounding (0.01)"),
 )
@@ -163,7 +166,9 @@ def limit_of(layer: Layer) -> float:
     fits = (
         row
         for row in _BOUNDS
-        if row.dtype in ("", layer.scale.dtype) and (not row.operators or row.operators.intersection(layer.operators))
+        if row.dtype in ("", layer.scale.dtype)
+        and (not row.operators or row.operators.intersection(layer.operators))
+        and (not row.fused or len(layer.operators) > 1)
     )
     return next(fits).beyond
 

@@ -14,6 +14,8 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import ObserverBase
 
+from arm_recipes.tools.processes import Finished
+
 from .graphs import is_operator, module_path, operator_name, quantizes, stack_path, where
 from .private import HigherOrderOperator
 
@@ -50,15 +52,15 @@ def words(error: BaseException) -> str:
     """An exception's type and message: its first line, and which node was executed where that is told. Of a program
     that failed, its last words."""
     if isinstance(error, subprocess.CalledProcessError):
-        said = _text(error.stderr) or _text(error.stdout) or "it said nothing"
-        return f"{error.cmd[0]}, which ended with status {error.returncode}: {said.splitlines()[-1]}"
+        finished = Finished(error.returncode, _text(error.stdout) + _text(error.stderr))
+        return f"{error.cmd[0]}, which ended with status {finished.status}: {finished.last_words(1)}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for index, line in enumerate(lines) if index == 0 or line.startswith("While executing")]
     return f"{type(error).__name__}: {'; '.join(told) or 'without a message'}"
 
 
 def _text(output: bytes | str | None) -> str:
-    return (output.decode(errors="backslashreplace") if isinstance(output, bytes) else output or "").strip()
+    return output.decode(errors="backslashreplace") if isinstance(output, bytes) else output or ""
 
 
 def from_lowering(error: BaseException) -> bool:

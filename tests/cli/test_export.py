@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,8 @@ def test_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str], monke
     assert "count  operator" in said.out
     assert "    1  aten._fft_r2c" in said.out
     assert "Kernels that the runtime must have" in said.out
-    assert "'s estimates of the delegated subgraphs (computed, not measured)\n" in said.out
+    vela = metadata.version("ethos-u-vela")
+    assert f"Vela {vela}'s estimates of the delegated subgraphs (computed, not measured)\n" in said.out
     assert "Calibrated on 1 sample: example inputs" in said.out
     size = (folder / "new/net.pte").stat().st_size
     assert f"ETHOSU_U85_INT8 on ethos-u85-512: {size:,} bytes: " in said.out

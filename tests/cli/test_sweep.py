@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_table_files_and_the_best(folder: Path, capsys: pytest.CaptureFixture[st
     assert _run(line) == 0
     printed = capsys.readouterr().out
     assert "4 configurations estimated, 0 failed, 0 left out as not legal" in printed
-    assert "'s estimates, not measured" in printed
+    assert f"Vela {metadata.version('ethos-u-vela')}'s estimates, not measured" in printed
     result = SweepResult.from_json((folder / "all.json").read_text())
     assert (folder / "r.json").read_text() == (folder / "all.json").read_text()
     best = result.best()

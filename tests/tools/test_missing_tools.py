@@ -36,7 +36,6 @@ try:
 except ValueError as error:
     print(type(error).__name__, error)
 from arm_recipes.cli import group
-from executorch.export import ExportRecipe
 sys.exit(group.main(["export", "model.py", "-r", "{recipe}", "--shape", "1x4"]))
 """
 
