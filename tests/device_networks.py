@@ -66,6 +66,13 @@ def _split(net: Any, y: Tensor, x: Tensor) -> Tensor:
     return joined
 
 
+def _shut() -> nn.Module:
+    """A gate that never opens halfway, so that the zero point of its hardsigmoid would be beyond int8."""
+    gate = _conv(6, 6, groups=6)
+    gate.bias = nn.Parameter(torch.full((6,), -2.0))
+    return gate
+
+
 def _normed(net: Any, y: Tensor, x: Tensor) -> Tensor:
     normed: Tensor = net.last(net.norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
     return normed
@@ -155,6 +162,14 @@ ROWS: dict[str, dict[str, _Row]] = {
         "of a sum": _of(lambda net, y, x: F.hardswish(y + net.other(x)), other=lambda: _conv(4, 6)),
         "read twice": _of(lambda net, y, x: net.last(F.hardswish(y)) + y[:, :3], last=_last()),
         "limits": _of(lambda net, y, x: F.hardtanh(y * torch.sigmoid(y.mean((2, 3), keepdim=True)), -0.1, 0.2)),
+    },
+    "hardsigmoid": {
+        "gate": _of(lambda net, y, x: y * F.hardsigmoid(net.gate(y)), gate=lambda: _conv(6, 6, bias=False)),
+        "shut": _of(lambda net, y, x: net.last(F.hardsigmoid(net.gate(y))), gate=_shut, last=_last()),
+        "linear": _of(lambda net, y, x: F.hardsigmoid(net.gate(y.mean((2, 3)))), gate=lambda: nn.Linear(6, 5)),
+        "transposed": _of(
+            lambda net, y, x: F.hardsigmoid(net.up(y)), up=lambda: nn.ConvTranspose2d(6, 4, 2, 2, bias=False)
+        ),
     },
     "pooling": {
         "ceil": _of(lambda net, y, x: net.last(F.max_pool2d(y, 3, 2, ceil_mode=True)), last=_last(), size=16),

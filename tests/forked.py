@@ -163,6 +163,7 @@ def _interrupt(module: str, name: str, number: signal.Signals) -> None:
         return known(*arguments, **given)
 
     setattr(owner, last, interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
 
 
 _FORKS: Any = None

@@ -54,14 +54,12 @@ class _Bound:
         operators: names of operators, one of which it has; none for all.
         beyond: steps that its value may be beyond the half step of one rounding, at most.
         why: what the lowering does there besides that rounding, and the most that was measured in right programs.
-        fused: only where the operator is not alone in its layer.
     """
 
     dtype: str
     operators: frozenset[str]
     beyond: float
     why: str
-    fused: bool = False
 
 
 # The first row that fits holds. A value that is rounded once is never a step from the reference's by more than a tie,
@@ -92,13 +90,6 @@ _BOUNDS = (
         frozenset({"softmax", "_softmax", "log_softmax", "layer_norm", "group_norm"}),
         1.5,
         "a composition of integer operators with roundings of their own, where one operator of the model stands for it",
-    ),
-    _Bound(
-        "int8",
-        frozenset({"hardsigmoid"}),
-        0.75,
-        "on Cortex-M executorch takes hardsigmoid into a convolution, by a zero point of whole steps (0.5)",
-        fused=True,
     ),
     _Bound("", frozenset(), 0.25, "multipliers of 31 bits, tables of every value: one rounding (0.01)"),
 )
@@ -166,9 +157,7 @@ def limit_of(layer: Layer) -> float:
     fits = (
         row
         for row in _BOUNDS
-        if row.dtype in ("", layer.scale.dtype)
-        and (not row.operators or row.operators.intersection(layer.operators))
-        and (not row.fused or len(layer.operators) > 1)
+        if row.dtype in ("", layer.scale.dtype) and (not row.operators or row.operators.intersection(layer.operators))
     )
     return next(fits).beyond
 

@@ -7,6 +7,7 @@ import dataclasses
 from executorch.backends.arm._passes import FoldAndAnnotateQParamsPass
 from executorch.backends.cortex_m.edge_compile_config import cortex_m_edge_compile_config
 from executorch.backends.cortex_m.passes import (
+    ActivationFusionPass,
     AtenToCortexMPass,
     DecomposeHardswishPass,
     QuantizedClampActivationPass,
@@ -32,7 +33,7 @@ from .channels_last import InputCheck, calibrate_in_layout, declare_inputs, lay_
 from .checks import ProgramCheck
 from .cmsis_nn_layers import rewrite_for_cmsis_nn
 from .device_library import use_kernels_that_are_there
-from .folded import ClampIntegers, CompareIntegers, ToCortexM
+from .folded import ClampIntegers, CompareIntegers, FuseActivations, ToCortexM
 from .integer_io import integer_io
 from .memory_order import put_in_order
 from .planned import CheckedPlanning
@@ -106,6 +107,7 @@ def _passes(cures: bool) -> list[type[ExportPass]]:
     """Upstream's, or where cures are wanted those with ours between them."""
     instead: dict[type[ExportPass], list[type[ExportPass]]] = {
         FoldAndAnnotateQParamsPass: [FoldAndAnnotateQParamsPass, CompareIntegers],
+        ActivationFusionPass: [FuseActivations],
         QuantizedClampActivationPass: [QuantizedClampActivationPass, ClampIntegers],
         DecomposeHardswishPass: [],
         AtenToCortexMPass: [ToCortexM],

@@ -2,7 +2,8 @@
 
 Upstream folds quantize and dequantize operators into whatever they surround. A comparison with a number then compares
 the integers with that number; a hardswish that is not behind a convolution stays one on integers, for which there is
-no kernel, and behind one it becomes a product with a zero point that is rounded.
+no kernel, and behind one it becomes a product with a zero point that is rounded. So is that of a hardsigmoid, which
+upstream takes into the layer before it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from executorch.backends.cortex_m.passes import AtenToCortexMPass, QuantizedClampActivationPass
+from executorch.backends.cortex_m.passes import ActivationFusionPass, AtenToCortexMPass, QuantizedClampActivationPass
 from executorch.backends.cortex_m.passes.passes_utils import get_activation_bounds, quantize_val
 from executorch.backends.cortex_m.target_config import CortexMTargetConfig
-from executorch.backends.transforms.utils import create_constant_placeholder
+from executorch.backends.transforms.utils import create_constant_placeholder, get_param_tensor
 from executorch.exir.pass_base import ExportPass
 from torch import Tensor
 from torch.export import ExportedProgram
@@ -48,6 +49,7 @@ _COMPARISONS: dict[Any, Callable[[Tensor, float], Tensor]] = {
 _RISING = (_aten.gt.Scalar, _aten.ge.Scalar)
 _FALLING = (_aten.lt.Scalar, _aten.le.Scalar)
 
+_WITH_BIAS = (_aten.linear.default, _aten.convolution.default)
 _PER_CHANNEL = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor)
 
 
@@ -99,6 +101,62 @@ class ClampIntegers(ExportPass):
             )
         graph_module.recompile()
         return PassResult(graph_module, True)
+
+
+class FuseActivations(ExportPass):
+    """In the place of upstream's ActivationFusionPass: a hardsigmoid is exact where it is taken into another layer.
+
+    hardsigmoid(x) is x / 6 + 1/2 between its limits, so upstream gives the layer before it another scale and a zero
+    point that is 1 / (2 scale) higher, rounded to a step and limited to int8. What that leaves goes into the layer's
+    bias, whose steps are finer.
+    """
+
+    def __init__(self, exported_program: ExportedProgram) -> None:
+        super().__init__()
+        self._program = exported_program
+
+    def call(self, graph_module: GraphModule) -> PassResult:
+        graph = graph_module.graph
+        hardsigmoids: dict[Node, tuple[Any, Any]] = {
+            node: (node.args[0], _scale(node, "output_qparams"))
+            for node in graph.find_nodes(op="call_function", target=_aten.hardsigmoid.default)
+        }
+        result: PassResult = ActivationFusionPass().call(graph_module)
+        left = set(graph.find_nodes(op="call_function", target=_aten.hardsigmoid.default))
+        for node, (layer, scale) in hardsigmoids.items():
+            if node not in left and layer.target in _WITH_BIAS:
+                self._shift(layer, *scale)
+        return result
+
+    def _shift(self, layer: Node, scale: float, zero_point: int) -> None:
+        """Adds to the bias of a layer what its zero point lacks of a hardsigmoid's with this output."""
+        inputs, after = layer.meta["input_qparams"], layer.meta["output_qparams"][0]
+        lacks = zero_point + 1 / (2 * scale) - after.zp
+        steps = inputs[0].scale * torch.as_tensor(inputs[1].scale, dtype=torch.float64)
+        bias = layer.args[2] if len(layer.args) > 2 else None
+        before = 0 if bias is None else get_param_tensor(self._program, bias)
+        channels = layer.meta["val"].shape[1 if layer.target == _aten.convolution.default else -1]
+        more = (lacks * after.scale / steps).round().expand(channels)
+        if not more.any():
+            return
+        with layer.graph.inserting_before(next(iter(layer.graph.find_nodes(op="placeholder")))):
+            shifted = create_constant_placeholder(
+                self._program,
+                layer.graph,
+                f"{layer.name}_hardsigmoid_bias",
+                InputKind.PARAMETER,
+                (before + more).to(torch.int32),
+            )
+        layer.args = (*layer.args[:2], shifted, *layer.args[3:])
+        note(
+            layer,
+            Change(
+                "hardsigmoid-bias",
+                where(layer),
+                f"adds {lacks:.3g} of an output step to the bias, so that the hardsigmoid taken into it is exact",
+                "executorch takes it in by a zero point that is rounded to a step, and limited to int8",
+            ),
+        )
 
 
 class ToCortexM(ExportPass):

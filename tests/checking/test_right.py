@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arm_recipes.checking.bounds import limit_of
 from arm_recipes.checking.run import recorded
-from arm_recipes.lowering.integer_io import QuantizedTensor
 from arm_recipes.lowering.snapshot import snapshots
 from tests import tiny_models
 from tests.checking import networks
@@ -77,15 +74,6 @@ def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, lay
     outcome = recorded(exported(recipe, model, samples=2, **options))["forward"]
     assert outcome.checked and outcome.wrong == ()
     assert outcome.compared + outcome.grouped >= 0.9 * outcome.layers
-
-
-@pytest.mark.parametrize(
-    ("operators", "limit"), [(("conv2d", "hardsigmoid"), 0.75), (("hardsigmoid",), 0.25), (("conv2d",), 0.25)]
-)
-def test_hardsigmoid_may_be_off_where_a_convolution_takes_it_in(operators: tuple[str, ...], limit: float) -> None:
-    scale = QuantizedTensor(0.1, 0, -128, 127, "int8")
-    layer = SimpleNamespace(scale=scale, operators=operators)
-    assert limit_of(layer) == limit  # type: ignore[arg-type]
 
 
 @pytest.mark.no_cover
