@@ -121,14 +121,14 @@ class _Bneck(nn.Module):
 
 
 class _MobileNetV3Small(nn.Module):
-    """MobileNetV3-small at width 1.0 (Howard et al., 2019, table 2)."""
+    """MobileNetV3-small at width 1.0 (Howard et al., 2019, table 2), or what its first blocks make."""
 
-    def __init__(self, classes: int = 1000) -> None:
+    def __init__(self, blocks: int = 11, classes: int = 1000) -> None:
         super().__init__()
         relu, hswish = nn.ReLU, nn.Hardswish
         layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), hswish()]
         channels = 16
-        for kernel, hidden, outputs, squeeze, act, stride in (
+        rows = (
             (3, 16, 16, True, relu, 2),
             (3, 72, 24, False, relu, 2),
             (3, 88, 24, False, relu, 1),
@@ -140,7 +140,8 @@ class _MobileNetV3Small(nn.Module):
             (5, 288, 96, True, hswish, 2),
             (5, 576, 96, True, hswish, 1),
             (5, 576, 96, True, hswish, 1),
-        ):
+        )
+        for kernel, hidden, outputs, squeeze, act, stride in rows[:blocks]:
             layers.append(_Bneck(channels, kernel, hidden, outputs, squeeze, act, stride))
             channels = outputs
         layers += [nn.Conv2d(channels, 576, 1, bias=False), nn.BatchNorm2d(576), hswish()]
@@ -261,6 +262,11 @@ def deep_autoencoder() -> Example:
 
 def mobilenet_v3_small() -> Example:
     return seeded(_MobileNetV3Small, (1, 3, 224, 224))
+
+
+def mobilenet_v3_blocks() -> Example:
+    """MobileNetV3-small's first five of eleven blocks: of each kind one."""
+    return seeded(lambda: _MobileNetV3Small(blocks=5, classes=10), (1, 3, 32, 32))
 
 
 def residual() -> Example:

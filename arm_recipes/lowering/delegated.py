@@ -23,6 +23,7 @@ from arm_recipes.upstream.lowered_graphs import KeepingPartitioner
 from arm_recipes.upstream.programs import rebuilt
 
 from .activation_limits import QuantizeBeforeActivations
+from .batch_norms import flatten_batch_norms
 from .border_cures import MendBorders
 from .borders import BorderCheckPass
 from .channels_last import InputCheck, declare_inputs
@@ -71,6 +72,8 @@ def delegated(
     borders = BorderCheckPass(recipe)
     program_checks: list[Any] = [ProgramCheck(recipe), *cures]
     after_export: list[Any] = [_freeze]
+    if options.cures and not recipe.precision.quantized:
+        after_export.append(flatten_batch_norms)
     if options.io_layout is not None:
         program_checks.append(InputCheck(recipe, options.io_layout))
         after_export.insert(0, declare_inputs(recipe, options.io_layout))

@@ -112,4 +112,4 @@ def yolo() -> Example:
 
 def states() -> Example:
     torch.manual_seed(0)
-    return Example(_States().eval(), (torch.randn(1, 2, 6), torch.randn(1, 1, 5), torch.randn(1, 1, 5)))
+    return Example(_States().eval(), (torch.randn(1, 1, 6), torch.randn(1, 1, 5), torch.randn(1, 1, 5)))

@@ -66,7 +66,7 @@ def scaled_up() -> Example:
         *((model, "TOSA_A16W8", None) for model in (compared, pooled, scaled_up)),
         *((model, "TOSA_FP", None) for model in (stacked, normalised)),
         (gated, "CORTEX_M55_INT8", None),
-        (tiny_models.mobilenet_v3_small, "CORTEX_M55_INT8", None),
+        (tiny_models.mobilenet_v3_blocks, "CORTEX_M55_INT8", None),
     ],
 )
 def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, layout: str | None) -> None:
