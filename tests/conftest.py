@@ -82,9 +82,17 @@ def pytest_unconfigure() -> None:
 # costs 0.1 % of what is covered (by contexts). Tests of which all is run elsewhere are marked no_cover by hand.
 _OF_CASES_THAT_DIFFER = "tests/cli/"
 _COVERED_ELSEWHERE = (
+    "tests/checking/test_check.py",
+    "tests/checking/test_right.py",
+    "tests/lowering/test_a16w8.py",
     "tests/lowering/test_cortex_m.py",
+    "tests/lowering/test_upstream_borders.py",
     "tests/reporting/test_report.py",
+    "tests/session/test_calls.py",
     "tests/session/test_export.py",
+    "tests/session/test_threads.py",
+    "tests/upstream/test_histogram_search.py",
+    "tests/upstream/test_savings.py",
 )
 
 
