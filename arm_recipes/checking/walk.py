@@ -203,17 +203,18 @@ class _Sample:
     # --- What open layers before it explain ---------------------------------------------------------------------
 
     def _explained(self, layer: Layer, but_for: _Match | None) -> _Match | None:
-        """The simulator's value, where it follows better from other values of open layers before: from theirs without
-        the rounding, which a program that fuses them does not do; or from what the simulator has that was made from
-        them, which says that they are wrong.
+        """The simulator's value, where it follows better from other values of layers before: from theirs without the
+        rounding or the range, which a program that fuses them does not have; or from what the simulator has that was
+        made from open ones, which says that they are wrong.
 
         Args:
             layer: the layer.
             but_for: how it is explained by what the open layers should give; None for not at all.
         """
-        before = [self.findings[node] for node in layer.sources if node in self.findings and self.findings[node].open]
+        sources = [self.findings[node] for node in layer.sources if node in self.findings]
+        before = [finding for finding in sources if finding.open]
         best, limit = but_for, limit_of(layer)
-        for instead in _unrounded(before):
+        for instead in (*_unrounded(before), *_unlimited(sources)):
             match = self._match(layer, self._reference.evaluate(layer, self._values(layer, instead)), limit)
             if match is not None and (best is None or match.difference.beyond < best.difference.beyond):
                 best = match
@@ -326,6 +327,19 @@ def _unrounded(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:
     if any(scale is not None for _, _, scale in quantized):
         yield {node: clamped(real, scale) for node, real, scale in quantized if scale is not None}
         yield {node: real for node, real, scale in quantized if scale is not None}
+
+
+def _unlimited(sources: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:
+    """The values of 16-bit layers that end at their range for other readers, and for this one, in 32 bits, may not: a
+    sum that is read by another sum is not rescaled in between."""
+    quantized = [each for each in sources if each.layer.scale is not None and each.layer.scale.dtype == "int16"]
+    beyond = {
+        each.layer.node: each.real
+        for each in quantized
+        if each.layer.scale is not None and not torch.equal(clamped(each.real, each.layer.scale), each.real)
+    }
+    if any(each.compared and each.layer.node in beyond for each in quantized):
+        yield {**beyond, **{each.layer.node: each.real for each in quantized if each.open}}
 
 
 def _alternatives(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arm_recipes import ArmRecipeType, export, verify
 from arm_recipes.checking.run import recorded
 from arm_recipes.lowering.snapshot import snapshots
 from tests import tiny_models
@@ -74,6 +75,27 @@ def test_no_right_layer_is_blamed(model: Callable[[], Example], recipe: str, lay
     outcome = recorded(exported(recipe, model, samples=2, **options))["forward"]
     assert outcome.checked and outcome.wrong == ()
     assert outcome.compared + outcome.grouped >= 0.9 * outcome.layers
+
+
+class _Sums(nn.Module):
+    """Of sums, each of which a convolution reads, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = x + conv(x)
+        return x
+
+
+@pytest.mark.parametrize("recipe", ["TOSA_INT8", "TOSA_A16W8"])
+def test_values_beyond_what_was_calibrated_are_no_fault(recipe: str) -> None:
+    torch.manual_seed(0)
+    model, samples = _Sums().eval(), [(torch.randn(1, 4, 8, 8),) for _ in range(2)]
+    session = export(model, ArmRecipeType[recipe], samples)
+    assert verify(session, [(3 * x,) for (x,) in samples]).failed_gates == ()
 
 
 @pytest.mark.no_cover
