@@ -36,7 +36,12 @@ def _deep() -> Example:
     return seeded(lambda: nn.Sequential(nn.BatchNorm3d(2), nn.ReLU()), (1, 2, 3, 4, 4))
 
 
-@pytest.mark.parametrize("example", [_dense, _between, _deep])
+def _last() -> Example:
+    """Its result is the program's, as of an embedding."""
+    return seeded(lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)), (8, 6))
+
+
+@pytest.mark.parametrize("example", [_dense, _between, _deep, _last])
 def test_it_is_lowered_and_right(example: object) -> None:
     model, inputs = example()  # type: ignore[operator]
     session = export(model, ArmRecipeType.TOSA_FP, inputs)
