@@ -1,10 +1,11 @@
 """What every row of the catalog makes of small networks here, and where two such files differ:
 
-    python -m tests.rows [--rows NAME,...] [--verify] [MODEL ...] > here.json
+    python -m tests.rows [--rows NAME,...] [--verify] [--right] [MODEL ...] > here.json
     python -m tests.rows --compare there.json here.json
 
 Two processes must make the same. Two versions of Vela, tosa-tools or executorch may not, which the comparison shows:
-bytes, the estimate, the check and, with --verify, what the reference simulator computes. Its status is 1 where they do.
+bytes, the estimate, the check and, with --verify, what the reference simulator computes. Its status is 1 where they do,
+and with --right where a row is refused or found wrong.
 MODEL is a function of tests/models.py or tests/tiny_models.py.
 """
 
@@ -64,6 +65,19 @@ def differences(before: Rows, after: Rows) -> list[tuple[str, str, str, str]]:
     return found
 
 
+def failures(rows: Rows) -> list[str]:
+    """A line for each row that was not made, not checked, or in which the check or `verify` found a fault."""
+    found = []
+    for name, row in rows.items():
+        if "refused" in row:
+            found.append(f"{name}: {row['refused']}")
+        elif not all(check["checked"] and not check["wrong"] for check in row["check"]):
+            found.append(f"{name}: check {row['check']}")
+        elif not all(row.get("same function", [])):
+            found.append(f"{name}: verify's gates {row['same function']}")
+    return found
+
+
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -74,6 +88,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", metavar="MODEL", default=["conv_net"])
     parser.add_argument("--rows", default=",".join(recipe.name for recipe in catalog.RECIPES), help="of the catalog")
     parser.add_argument("--verify", action="store_true", help="run each program, too")
+    parser.add_argument("--right", action="store_true", help="status 1, and which, where a row isn't made and right")
     parser.add_argument("--compare", nargs=2, metavar="FILE", help="two files made before")
     arguments = parser.parse_args()
     if arguments.compare:
@@ -91,9 +106,12 @@ def main() -> int:
     # What tools print to standard output stays out of the file.
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    rows = made(arguments.rows.split(","), arguments.models, arguments.verify)
     with output:
-        json.dump(made(arguments.rows.split(","), arguments.models, arguments.verify), output, indent=1)
-    return 0
+        json.dump(rows, output, indent=1)
+    wrong = failures(rows) if arguments.right else []
+    print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
