@@ -16,8 +16,8 @@ def add_to_digest(digest: hashlib._Hash, tensor: torch.Tensor) -> None:
 
 
 def program_digest(program: ExportedProgram) -> str:
-    """Over the nodes of its graphs, with the shapes and dtypes of their values, and over its parameters, buffers and
-    constants."""
+    """Over the nodes of its graphs, with the shapes and dtypes of their values, and over the parameters, buffers and
+    constants that it uses."""
     digest = hashlib.sha256()
     for name, module in program.graph_module.named_modules():
         if not isinstance(module, GraphModule):
@@ -27,8 +27,9 @@ def program_digest(program: ExportedProgram) -> str:
             value = node.meta.get("val")
             made = f"{value.dtype}{list(value.shape)}" if isinstance(value, torch.Tensor) else ""
             digest.update(f"{node.op} {node.name} {node.target} {node.args} {node.kwargs} {made}\n".encode())
+    used = {spec.target for spec in program.graph_signature.input_specs}
     for name, tensor in sorted({**program.state_dict, **program.constants}.items()):
-        if isinstance(tensor, torch.Tensor):
+        if name in used and isinstance(tensor, torch.Tensor):
             digest.update(name.encode())
             add_to_digest(digest, tensor)
     return digest.hexdigest()

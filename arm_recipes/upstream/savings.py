@@ -8,6 +8,7 @@
 - A program is traced anew to have its operators decomposed, three times on its way to a delegate, also where it has
   none that decompose: a tenth of an export's time.
 - torch.export proves by guards, Python code of its own, that sizes are what they are (`guards`): a sixteenth.
+- The quantized module, a graph that Dynamo captured, is captured by Dynamo once more (`recapture`): a seventh.
 - Every change of a graph has its Python code written and compiled, which hardly ever runs (`lazy_code`).
 - torchao's observers look for the best range step by step (`histogram_search`): 30 to 300 ms each.
 - The collector of garbage goes through all that torch has imported: a fifth of a small export's time.
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from executorch.export.stages import TorchExportStage
 from torch._dynamo import functional_export
 from torch.export import ExportedProgram, decomp_utils, exported_program
 from torch.fx.graph_module import GraphModule
@@ -34,6 +36,7 @@ from .decompositions import collect, collect_once, decompose, decompose_what_is_
 from .guards import prove, prove_what_varies
 from .histogram_search import search
 from .lazy_code import recompile_now, recompile_when_asked
+from .recapture import run, run_without_dynamo
 
 _lock = threading.Lock()
 _within = 0
@@ -120,6 +123,7 @@ REPLACEMENTS: tuple[_Replacement | _Collector, ...] = (
     _Replacement([exported_program], "_override_composite_implicit_decomp", override, override_as_before),
     _Replacement([ExportedProgram], "run_decompositions", decompose, decompose_what_is_there),
     _Replacement([functional_export], "_suggest_or_raise_constraint_violation", prove, prove_what_varies),
+    _Replacement([TorchExportStage], "run", run, run_without_dynamo),
     _Replacement([GraphModule], "recompile", recompile_now, recompile_when_asked),
     _Replacement([HistogramObserver], "_non_linear_param_search", stepwise_search, search),
     _Collector(),

@@ -24,16 +24,10 @@ from arm_recipes import ArmRecipeType, export
 from arm_recipes.upstream import savings
 from tests import models
 
+_NAMES = ["provenance", "operators", "kernels", "traces", "guards", "capture", "code", "histograms", "collector"]
 _WAYS = {
     "none": (),
-    "provenance": savings.REPLACEMENTS[:1],
-    "operators": savings.REPLACEMENTS[1:2],
-    "kernels": savings.REPLACEMENTS[2:3],
-    "traces": savings.REPLACEMENTS[3:4],
-    "guards": savings.REPLACEMENTS[4:5],
-    "code": savings.REPLACEMENTS[5:6],
-    "histograms": savings.REPLACEMENTS[6:7],
-    "collector": savings.REPLACEMENTS[7:],
+    **{name: (replacement,) for name, replacement in zip(_NAMES, savings.REPLACEMENTS, strict=True)},
     "all": savings.REPLACEMENTS,
 }
 
