@@ -12,6 +12,13 @@ from typing import BinaryIO
 
 from .errors import ArmRecipeError, quoted
 
+PACKAGE = Path(__file__).parent
+
+
+def is_ours(file: str) -> bool:
+    """Whether a source file is one of arm_recipes, in whichever of its folders."""
+    return Path(file).is_relative_to(PACKAGE)
+
 
 def given_path(given: str | os.PathLike[str]) -> Path:
     """A path as a user typed it, with ``~`` for a home folder.

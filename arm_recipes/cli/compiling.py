@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arm_recipes.errors import ArmRecipeError, LoweringError, ToolError
+from arm_recipes.files import is_ours
 
-from .output import is_ours, others_kept_off, status
+from .output import others_kept_off, status
 from .shared import CompileOptions
 
 if TYPE_CHECKING:

@@ -54,6 +54,7 @@ class ExportOptions(CompileOptions):
         min_sqnr: gate: least SQNR of a quantized output against float, in dB.
         require_full_delegation: gate: whether every operator has to be delegated.
         check: whether to hold the program against the model, layer by layer.
+        cache: folder in which what an export made is kept, and looked for.
     """
 
     recipe: Recipe
@@ -68,6 +69,7 @@ class ExportOptions(CompileOptions):
     min_sqnr: float | None
     require_full_delegation: bool
     check: bool
+    cache: str | None
 
 
 @click.command("export", context_settings=SETTINGS)
@@ -95,6 +97,13 @@ class ExportOptions(CompileOptions):
 @click.option("--min-sqnr", type=Limit(), metavar="DB", help="Fail if a quantized output is further from float.")
 @click.option(
     "--no-check", "check", is_flag=True, default=True, flag_value=False, help="Don't run the program to check it."
+)
+@click.option(
+    "--cache",
+    type=click.Path(),
+    metavar="DIR",
+    help="Take program and report from there if an earlier export had the same model, samples, options and versions, "
+    "and keep them there. [default: $ARM_RECIPES_CACHE, else none]",
 )
 @click.option("--require-full-delegation", is_flag=True, help="Fail if an operator is not delegated.")
 @result_options("the whole report, with Ethos-U's layers,", " Compiles each delegate once more.")
@@ -196,6 +205,7 @@ def _export(
                 compiling.inputs,
                 generate_etrecord=command.etrecord,
                 check=command.check,
+                cache_dir=command.cache,
                 **{"calibration": read_data(command.calibration, command), **arguments},
             )
             _write_programs(session, files)

@@ -16,14 +16,7 @@ from typing import IO, Any
 
 import arm_recipes
 from arm_recipes.errors import ArmRecipeError
-from arm_recipes.files import given_path
-
-_PACKAGE = Path(arm_recipes.__file__).parent
-
-
-def is_ours(file: str) -> bool:
-    """Whether a source file is one of arm_recipes, in whichever of its folders."""
-    return Path(file).is_relative_to(_PACKAGE)
+from arm_recipes.files import given_path, is_ours
 
 
 def complain(text: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from executorch.exir.lowered_backend_module import LoweredBackendModule, get_lowered_submodules
@@ -14,7 +14,7 @@ from executorch.export import ExportSession
 from torch.fx import Graph, GraphModule, Node
 
 from arm_recipes.checking.result import MethodCheck
-from arm_recipes.checking.run import recorded
+from arm_recipes.checking.run import kept_check, recorded
 from arm_recipes.errors import ArmRecipeError
 from arm_recipes.gates import check_limits
 from arm_recipes.lowering.calibration import calibration_summary
@@ -23,18 +23,20 @@ from arm_recipes.lowering.losses import quantization_checks
 from arm_recipes.lowering.records import CalibrationSummary, Change, QuantizationCheck
 from arm_recipes.lowering.snapshot import Snapshot, snapshots
 from arm_recipes.recipes import options as declarations
-from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.catalog import BY_NAME, Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
 from arm_recipes.recipes.options import Options
 from arm_recipes.session.export import vela_estimates
+from arm_recipes.tools import versions
 from arm_recipes.tools.vela.estimates import Estimate, Layer, estimate_of, layers_of
 from arm_recipes.tools.vela.payload import blocks
+from arm_recipes.upstream.cached_session import entry_of, taken_from_cache
 from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.upstream.digests import program_digest
 from arm_recipes.upstream.graphs import calls as every_call
 from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes, where
 from arm_recipes.upstream.partitioner import Verdicts
-from arm_recipes.upstream.session import exported_programs, lowered_graphs, partition_verdicts
+from arm_recipes.upstream.session import exported_programs, kept_outcome, lowered_graphs, partition_verdicts
 
 from .advice import advice
 from .kernel_calls import calls_of, conversions
@@ -42,7 +44,8 @@ from .limits import Limits, delegation_of
 from .memory_pools import pools
 from .result import BorderStep, Count, Crossing, Delegate, ExportReport, MethodReport, PteParts, Refusal
 
-_PACKAGES = ("arm_recipes", "torch", "executorch", "torchao", "ethos-u-vela", "tosa-tools", "ai_ml_sdk_model_converter")
+# Of an entry of a cache, by whether Ethos-U's layers are in it.
+_PART = {False: "report.json", True: "report-layers.json"}
 
 
 def report(
@@ -83,6 +86,23 @@ def report(
         raise ArmRecipeError(
             f"report of {type(session).__name__}: give what arm_recipes.export or executorch's own export returned."
         )
+    made = _from_cache(session, layers) or _made(session, layers)
+    limits = Limits(BY_NAME[made.recipe], made.methods, made.vela_estimates, made.delegation, made.pte_bytes)
+    gates = limits.gates(max_sram, max_flash, min_delegation, require_full_delegation, min_sqnr)
+    return dataclasses.replace(made, gates=tuple(gates))
+
+
+def _from_cache(session: ExportSession, layers: bool) -> ExportReport | None:
+    """The report on a program that is from a cache, if it is there too."""
+    if not taken_from_cache(session):
+        return None
+    entry = entry_of(session)
+    kept = entry.read(_PART[layers]) if entry is not None else None
+    return ExportReport.from_json(kept.decode()) if kept is not None else None
+
+
+def _made(session: ExportSession, layers: bool) -> ExportReport:
+    """The report without gates, kept where the session's program is in a cache."""
     programs = snapshots(session)
     row, options = next((each.recipe, each.options) for each in programs.values())
     program = session.get_executorch_program()
@@ -93,39 +113,32 @@ def report(
     if layers and row.family.facts.has_estimates:
         estimates, estimated, border = _estimated(program, lowered_graphs(session))
     methods = tuple(_methods(session, programs, border))
-    delegation = delegation_of(row, methods)
-    limits = Limits(row, methods, estimates, delegation, len(pte))
-    return ExportReport(
+    made = ExportReport(
         recipe=row.name,
         target=row.compiles_for(options.macs if isinstance(options, EthosUOptions) else None),
         options=_spelled(row, options),
-        versions=_versions(),
+        versions=versions.installed(),
         pte_bytes=len(pte),
         pte_sha256=hashlib.sha256(pte).hexdigest(),
         parts=_parts(program, len(pte)),
-        delegation=delegation,
+        delegation=delegation_of(row, methods),
         methods=methods,
         vela_estimates=estimates,
         layers=estimated,
         advice=advice(methods, estimates, estimated, options),
-        gates=tuple(limits.gates(max_sram, max_flash, min_delegation, require_full_delegation, min_sqnr)),
+        gates=(),
     )
+    entry = entry_of(session)
+    # Of a check that the caller made since, on other samples, the cache knows nothing.
+    if entry is not None and kept_outcome(session) == kept_check(session):
+        entry.write(_PART[layers], made.to_json().encode())
+    return made
 
 
 def _spelled(row: Recipe, options: Options) -> dict[str, Any]:
     """The options' values. Calibration data is told by what it was, in each method."""
     values = {name: getattr(options, name) for name in declarations.declared(row) if name != "calibration"}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 # methods

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,26 @@ def as_modules(models: Mapping[str, Model]) -> dict[str, Model]:
     if any(map(quantized, programs)):
         raise ModelError("Some of the methods are quantized and some are not. Give all of them in float, or none.")
     return {method: Captured(model) for method, model in models.items() if isinstance(model, ExportedProgram)}
+
+
+def to_eval(models: Mapping[str, Model]) -> list[nn.Module]:
+    """The modules that are exported in eval mode: all but those that torch.export captured."""
+    return [
+        module
+        for module in models.values()
+        if isinstance(module, nn.Module) and not isinstance(module, (GraphModule, Captured))
+    ]
+
+
+def warn_of_training(models: Mapping[str, Model]) -> None:
+    """Warn the caller's caller of modules that are in training mode."""
+    modules = to_eval(models)
+    for method, module in models.items():
+        if any(module is each for each in modules) and module.training:  # type: ignore[union-attr]
+            warnings.warn(
+                f"The model of method {method!r} is in training mode. It is exported in eval mode, and stays as it is.",
+                stacklevel=3,
+            )
 
 
 @contextlib.contextmanager

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
-import logging
 import os
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from executorch.export import ExportRecipe, ExportSession, StageType
-from torch import nn
+from executorch.export import ExportRecipe, ExportSession
 from torch.export import Dim
-from torch.fx import GraphModule
 
-from arm_recipes.checking import run
-from arm_recipes.checking.result import failure
-from arm_recipes.errors import ArmRecipeError, CalibrationError, LoweringError, ToolError, nearest
+from arm_recipes import cache
+from arm_recipes.errors import ArmRecipeError, nearest
 from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
 from arm_recipes.lowering.checks import ProgramCheck, refuse_dynamic
-from arm_recipes.lowering.snapshot import TakeSnapshot, has_snapshots
 from arm_recipes.provider import register
 from arm_recipes.recipes import catalog
+from arm_recipes.recipes.options import resolve
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
 from arm_recipes.samples.models import Model, argument_names, specs_for
-from arm_recipes.simulators.registry import start_early
 from arm_recipes.tools import vela
-from arm_recipes.upstream import failures, leftovers, lowered_graphs, partitioner, savings
-from arm_recipes.upstream.session import keep, vela_summaries
+from arm_recipes.upstream.session import vela_summaries
 
-from .arguments import (
-    Captured,
-    Inputs,
-    as_modules,
-    dynamic_shapes_of,
-    for_method,
-    in_eval_mode,
-    models_of,
-    refusal_of,
-    samples_of,
-)
-from .progress import shown
+from .arguments import Inputs, as_modules, dynamic_shapes_of, for_method, models_of, samples_of, warn_of_training
+from .cached import cached_session
+from .lowering import Lowering
 
 
 def export(
@@ -61,6 +42,7 @@ def export(
     generate_etrecord: bool = False,
     progress: bool | None = None,
     check: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> ExportSession:
     """Export with the standard ExportSession, and take care of what it leaves to its caller.
@@ -88,6 +70,11 @@ def export(
         check: run each method's lowered program on its reference simulator, on the first two samples that it was
             calibrated on, and hold every layer against the model's, as `check` does. What can't be simulated is
             exported unchecked, which the report says.
+        cache_dir: a folder in which the program, its report and the outcome of its check are kept, and from which they
+            come where an earlier export, of any process, had the same model, samples, recipe, options and versions.
+            The session then exports only if it is asked for more. By default what the environment variable
+            ARM_RECIPES_CACHE names. Has a say where `recipe` is an `ArmRecipeType`, and dynamic_shapes, artifact_dir
+            and generate_etrecord are not given.
         **options: of the recipe, if it is given as an `ArmRecipeType`.
 
     Returns:
@@ -113,79 +100,26 @@ def export(
     data = _calibration_data(calibration, models, inputs, export_recipe, quantizes)
     if quantizes:
         models = as_modules(models)
+    warn_of_training(models)
 
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_state_of_the_process())
-        _to_eval_mode(models, stack)
-        bars = stack.enter_context(shown(sys.stderr.isatty() if progress is None else progress))
-        session = ExportSession(
-            model=dict(models),
-            example_inputs=inputs,
-            export_recipe=_with_calibration(export_recipe, data, bars.samples),
-            name=name,
-            dynamic_shapes=shapes,
-            constant_methods=constant_methods,
-            artifact_dir=artifact_dir,
-            generate_etrecord=generate_etrecord,
-        )
-        bars.stages(session)
-        for kept in _snapshots_of(export_recipe) if check else ():
-            start_early(kept.recipe)
-        if _takes_snapshot(export_recipe):
-            stack.enter_context(lowered_graphs.keeping())
-        with savings.once(), vela.printed_to_log(logging.INFO) as printed, partitioner.watched() as verdicts:
-            try:
-                session.export()
-            except Exception as error:
-                told = _told(export_recipe, error) or refusal_of(models, inputs)
-                if told is None:
-                    raise
-                raise told from (None if told is error.__cause__ else error)
-        keep(session, models, verdicts, printed.getvalue())
-        if check and has_snapshots(session):
-            _check(session, models, inputs)
-    return session
-
-
-@contextlib.contextmanager
-def _state_of_the_process() -> Iterator[None]:
-    """What torch, executorch and Vela read and write of it: for one thread at a time, as they want it within the
-    context, and as it was after it."""
-    with vela.temporary_without_spaces(), torch.random.fork_rng(devices=[]), leftovers.none_kept():
-        dtype = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-
-
-def _to_eval_mode(models: Mapping[str, Model], stack: contextlib.ExitStack) -> None:
-    """Have the modules in eval mode while `stack` is open."""
-    for method, module in models.items():
-        if isinstance(module, nn.Module) and not isinstance(module, (GraphModule, Captured)):
-            if module.training:
-                warnings.warn(
-                    f"The model of method {method!r} is in training mode. It is exported in eval mode, and stays as it "
-                    "is.",
-                    stacklevel=3,
-                )
-            stack.enter_context(in_eval_mode(module))
-
-
-def _check(session: ExportSession, models: Mapping[str, Model], inputs: Mapping[str, list[Inputs]]) -> None:
-    """
-    Raises:
-        LoweringError: the program does not compute what the model does.
-        ModelError: the model can't be run itself: torch's fake tensors take what real ones don't.
-    """
-    outcome = run.check(session)
-    refusal = None if all(method.checked for method in outcome.methods) else refusal_of(models, inputs)
-    if refusal is not None:
-        raise refusal
-    for method in outcome.methods:
-        if not method.right:
-            raise LoweringError(failure(outcome.recipe, method))
+    lowering = Lowering(export_recipe, models, inputs, check, progress)
+    arguments = {
+        "model": dict(models),
+        "example_inputs": inputs,
+        "export_recipe": _with_calibration(export_recipe, data, lowering.samples),
+        "name": name,
+        "dynamic_shapes": shapes,
+        "constant_methods": constant_methods,
+        "artifact_dir": artifact_dir,
+        "generate_etrecord": generate_etrecord,
+    }
+    folder = cache_dir if cache_dir is not None else os.environ.get(cache.VARIABLE) or None
+    if folder is None or not isinstance(recipe, ArmRecipeType) or shapes or artifact_dir or generate_etrecord:
+        session = ExportSession(**arguments)
+        lowering.run(session)
+        return session
+    row = catalog.BY_NAME[recipe.name]
+    return cached_session(cache.Cache(folder), lowering, row, resolve(row, options), data, arguments)
 
 
 def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
@@ -198,43 +132,6 @@ def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:
         ToolError: Vela printed something of another form than is known here.
     """
     return tuple(map(vela.estimate_of, vela_summaries(session)))
-
-
-def _told(recipe: ExportRecipe, error: Exception) -> ArmRecipeError | None:
-    """What is raised in the place of what a session raised; None where it stays.
-
-    What the calibration, executorch's lowering or Vela raised is told in its innermost cause's words, not in names of
-    passes.
-    """
-    if isinstance(error, ArmRecipeError):
-        return None
-    if isinstance(error.__cause__, ArmRecipeError):  # the session wraps what a recipe's quantization passes raise
-        return error.__cause__
-    name = next((row.name for row in catalog.RECIPES if row.value == recipe.name), recipe.name)
-    refused = failures.of_this_machine(error)
-    if refused is not None:
-        return ToolError(f"{name}: {refused}")
-    observed = failures.not_finite(error)
-    if observed is not None:
-        return CalibrationError(
-            f"{name}: a value of {observed} is NaN or infinite on a calibration sample, and would spoil the "
-            "quantization. It arises inside the model: look there for a logarithm, a root or a division of what may be "
-            "zero or negative."
-        )
-    flow = failures.control_flow(error)
-    if flow is not None:
-        return LoweringError(
-            f"{name}: executorch can't quantize the model's {flow}: {failures.words(failures.chain(error)[-1])}. Take "
-            "it out of the model, or take a float recipe."
-        )
-    if not failures.from_lowering(error):
-        return None
-    place = failures.place(error)
-    return LoweringError(
-        f"{name}: executorch's lowering fails{f' at {place}' if place else ''}, with "
-        f"{failures.words(failures.chain(error)[-1]).rstrip('.')}. Change the model there, or take another recipe; the "
-        "exceptions that this one was raised from tell more."
-    )
 
 
 def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
@@ -257,18 +154,6 @@ def _recipe(recipe: object, options: dict[str, Any]) -> ExportRecipe:
             f"{', '.join(list(inspect.signature(export).parameters)[:-1])}.)"
         )
     return recipe
-
-
-def _snapshots_of(recipe: ExportRecipe) -> list[TakeSnapshot]:
-    """What takes the snapshots of a recipe's programs; of a recipe that was combined of several, for each."""
-    passes = (recipe.lowering_recipe and recipe.lowering_recipe.edge_manager_transform_passes) or []
-    return [each for each in passes if isinstance(each, TakeSnapshot)]
-
-
-def _takes_snapshot(recipe: ExportRecipe) -> bool:
-    """Whether the session comes to the stage in which recipes of arm_recipes look at the lowered program."""
-    stages = recipe.pipeline_stages
-    return stages is None or StageType.EDGE_PROGRAM_MANAGER_TRANSFORM in stages
 
 
 def _refuse_dynamic(recipe: ExportRecipe, shapes: Mapping[str, Any], models: Mapping[str, Model]) -> None:

@@ -11,22 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-
-_MODEL = """
-from {module} import {factory}
-ModelUnderTest, ModelInputs = {factory}()
-"""
+from processes import SCRIPT, run, write_model
 
 _SWEEP = ["-m", "arm_recipes", "sweep", "model.py", "-r", "ethosu-u55-int8", "-r", "ethosu-u85-int8", "--json"]
 
@@ -36,12 +27,11 @@ def main() -> None:
     parser.add_argument("--configurations", type=int, default=4, help="how many to run the script for")
     parser.add_argument("--model", default="tests.models:mobilenet_v2", help="MODULE:FUNCTION giving (model, inputs)")
     arguments = parser.parse_args()
-    module, _, factory = arguments.model.partition(":")
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "model.py").write_text(_MODEL.format(module=module, factory=factory))
-        swept, printed = _run(_SWEEP, folder)
+        write_model(folder, arguments.model)
+        swept, printed = run(_SWEEP, folder)
         points = json.loads(printed)["points"]
         failed = sum(point["figures"] is None for point in points)
         print(f"sweep   {len(points)} configurations, {failed} failed: {swept:.1f} s", flush=True)
@@ -52,7 +42,7 @@ def main() -> None:
         step = len(comparable) / max(arguments.configurations, 1)
         for index in range(arguments.configurations):
             point = comparable[int((index + 0.5) * step)]
-            taken, printed = _run(_script(point), folder)
+            taken, printed = run(_script(point), folder)
             seconds.append(taken)
             same = _cycles(printed) == point["figures"]["cycles"]
             print(f"script  {_spelled(point)}: {taken:.1f} s, same cycles: {same}", flush=True)
@@ -65,26 +55,10 @@ def main() -> None:
         print(f"script / sweep                                    {total / swept:10.1f}")
 
 
-def _run(command: list[str], folder: Path) -> tuple[float, str]:
-    """Seconds, and what it printed."""
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return time.perf_counter() - start, done.stdout
-
-
 def _script(point: dict[str, Any]) -> list[str]:
     target = "-".join(point["recipe"].lower().split("_")[:2]).replace("ethosu", "ethos")
     return [
-        *("-m", "executorch.backends.arm.scripts.aot_arm_compiler", "-m", "model.py", "-d", "-q", "-o", "script.pte"),
+        *SCRIPT,
         *("-t", f"{target}-{point['macs']}"),
         f"--system_config={point['system_config']}",
         f"--memory_mode={point['memory_mode']}",

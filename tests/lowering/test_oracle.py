@@ -105,6 +105,6 @@ def test_every_delegated_recipe_has_an_oracle() -> None:
 
 
 def test_a_deeper_network_equals_the_script(tmp_path: Path) -> None:
-    """MobileNetV2 does too (docs/benchmarks/export_time.py), and takes a minute."""
+    """MobileNetV2 does too (docs/benchmarks/lowering.py), and takes a minute."""
     expected = compile_with_script("tests.tiny_models:resnet8", "ethos-u55-128", tmp_path, "-d", "-q")
     assert exported("ETHOSU_U55_INT8", tiny_models.resnet8).get_pte_buffer() == expected

@@ -108,6 +108,17 @@ def test_the_partitioner_keeps_its_reasons() -> None:
     assert "rejected_nodes" not in _public(WhyNoPartitionReporter)
 
 
+def test_a_session_s_getters_read_its_artifacts() -> None:
+    reads = [
+        ExportSession.get_stage_artifacts,
+        ExportSession.get_exported_program,
+        ExportSession.get_edge_program_manager,
+        ExportSession.get_executorch_program_manager,
+    ]
+    assert all("self._stage_to_artifacts" in inspect.getsource(getter) for getter in reads)
+    assert "artifacts" not in _public(ExportSession)
+
+
 def test_the_session_s_model_is_private() -> None:
     assert "self._model = " in inspect.getsource(ExportSession.__init__)
     assert "model" not in _public(ExportSession)

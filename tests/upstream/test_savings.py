@@ -16,13 +16,15 @@ import pytest
 import torch
 from executorch.export import ExportRecipe
 from executorch.export import export as upstream_export
+from executorch.export.stages import TorchExportStage
 from torch import nn
 from torch._dynamo import convert_frame
 from torch.export import decomp_utils, exported_program
 from torch.fx.traceback import NodeSource
 
-from arm_recipes import ArmRecipeType, report
+from arm_recipes import ArmRecipeType, export, report
 from arm_recipes.upstream import decompositions, savings
+from arm_recipes.upstream.recapture import run_without_dynamo
 from tests.models import two_inputs
 
 
@@ -166,6 +168,54 @@ def test_upstream_makes_guards_of_constant_sizes(monkeypatch: pytest.MonkeyPatch
         assert len(made) == 1
         torch.export.export(_Doubles(), (torch.ones(3),), dynamic_shapes=({0: torch.export.Dim("n")},), strict=True)
         assert len(made) == 2
+
+
+def test_upstream_captures_by_dynamo_what_dynamo_captured() -> None:
+    assert TorchExportStage().strict
+    assert "strict=self.strict" in inspect.getsource(TorchExportStage.run)
+
+
+class _Nested(nn.Module):
+    """Weights in modules within modules, one of them of two layers; and inputs in a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+        self.shared = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, more: dict[str, torch.Tensor]) -> torch.Tensor:
+        y = self.body(x + more["bias"]).mean((2, 3))
+        return torch.add(self.shared(self.shared(y)), y)
+
+
+def _nested() -> tuple[nn.Module, tuple[Any, ...]]:
+    torch.manual_seed(0)
+    return (_Nested().eval(), (torch.randn(1, 3, 8, 8), {"bias": torch.randn(1, 3, 1, 1)}))
+
+
+@pytest.mark.usefixtures("one_sample_is_enough")
+@pytest.mark.parametrize("row", ["TOSA_INT8", "CORTEX_M55_INT8"])
+@pytest.mark.parametrize("example", [two_inputs, _nested])
+def test_a_quantized_graph_is_captured_without_dynamo(
+    example: Callable[[], tuple[nn.Module, tuple[Any, ...]]], row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict: list[bool] = []
+    capture = torch.export.export
+
+    def counted(*arguments: Any, **by_name: Any) -> Any:
+        strict.append(by_name["strict"])
+        return capture(*arguments, **by_name)
+
+    monkeypatch.setattr(torch.export, "export", counted)
+    programs = []
+    others = [each for each in savings.REPLACEMENTS if getattr(each, "_own", None) is not run_without_dynamo]
+    for replacements in (savings.REPLACEMENTS, tuple(others)):
+        monkeypatch.setattr(savings, "REPLACEMENTS", replacements)
+        model, inputs = example()
+        session = export(model, ArmRecipeType[row], inputs, progress=False)
+        programs.append((bytes(session.get_pte_buffer()), report(session).to_json()))
+    assert programs[0] == programs[1]
+    assert strict == [True, False, True, True]
 
 
 def test_sizes_that_may_not_vary_are_refused() -> None:
