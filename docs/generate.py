@@ -7,7 +7,9 @@ python docs/generate.py --check    exit with status 1 if a file is stale
 from __future__ import annotations
 
 import argparse
+import difflib
 import inspect
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -310,9 +312,15 @@ def main() -> int:
     for name, make in MADE.items():
         path = ROOT / name
         text = make()
-        if path.exists() and path.read_text(encoding="utf-8") == text:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        if before == text:
             continue
         stale.append(name)
+        if check:
+            lines = difflib.unified_diff(
+                before.splitlines(), text.splitlines(), name, "as it would be", n=0, lineterm=""
+            )
+            print(*itertools.islice(lines, 20), sep="\n", file=sys.stderr)
         if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -15,7 +15,9 @@ def test_made_files_are_not_stale() -> None:
     done = subprocess.run(
         [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, "stale: nothing\n"), "run: python docs/generate.py"
+    assert (done.returncode, done.stdout) == (0, "stale: nothing\n"), (
+        f"run: python docs/generate.py\n{done.stderr[-3000:]}"
+    )
 
 
 def test_the_readmes_first_lines_work(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Networks that nobody wrote down: made by chance, exported for every family, held to what exports promise."""
