@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch import Tensor
 from arm_recipes.lowering.integer_io import QuantizedTensor
 from arm_recipes.lowering.losses import REFUSED_TABLE_DB
 
-from .graph import Layer
+if TYPE_CHECKING:
+    from .graph import Layer
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from arm_recipes.lowering.tables import arguments_of, is_tabled, looked_up
 from arm_recipes.upstream.graphs import is_view, module_path, operator_name, origin_of, writes_to
 from arm_recipes.upstream.private import tree_leaves
 
+from .bounds import TABLE_DB, sqnr_db
+
 Values = Mapping[Node, Any]
 
 TABLED = frozenset(
@@ -204,8 +206,19 @@ class Reference:
                     constants[node] = value
                 elif node.op == "call_function" and all(source in constants for source in node.all_input_nodes):
                     self._constants = constants
-                    constants[node] = self._call(node, {}, {})
+                    constants[node] = self._constant(node)
         return constants
+
+    def _constant(self, node: Node) -> Any:
+        """What an operator makes of constants; in 16 bits what its table does, as programs keep it, if that is near."""
+        exact = self._call(node, {}, {})
+        call = node.args[0] if _is(node, "quantize_per_tensor") else None
+        scales = arguments_of(call) if isinstance(call, Node) and is_tabled(call) else None
+        if scales is None or not isinstance(call, Node) or len(call.all_input_nodes) != 1:
+            return exact
+        codes = self._constants[call.all_input_nodes[0].all_input_nodes[0]]
+        table = looked_up(call, codes, *scales).to(torch.int16)
+        return table if sqnr_db(exact.double(), table.double()) >= TABLE_DB else exact
 
     def _behind(self, leaf: Node) -> Node:
         """The quantize node whose integers an output stands for, or the output's own node."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arm_recipes import ArmRecipeType, export, verify
+from arm_recipes import ArmRecipeType, check, export, verify
 from arm_recipes.checking.run import recorded
 from arm_recipes.lowering.snapshot import snapshots
 from tests import tiny_models
@@ -96,6 +96,28 @@ def test_values_beyond_what_was_calibrated_are_no_fault(recipe: str) -> None:
     model, samples = _Sums().eval(), [(torch.randn(1, 4, 8, 8),) for _ in range(2)]
     session = export(model, ArmRecipeType[recipe], samples)
     assert verify(session, [(3 * x,) for (x,) in samples]).failed_gates == ()
+
+
+class _NormAfterNorm(nn.Module):
+    """The batch norm follows no convolution, so that it is lowered with 1 / sqrt(variance) by a table of constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv1d(3, 8, 3), nn.LayerNorm(6), nn.BatchNorm1d(8)
+        for name, range_ in (("running_mean", (-0.5, 0.5)), ("running_var", (0.5, 2))):
+            getattr(self.last, name).uniform_(*range_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.norm(self.conv(x)))
+        return y
+
+
+def test_a_constant_that_a_table_makes_is_no_fault() -> None:
+    torch.manual_seed(0)
+    model, samples = _NormAfterNorm().eval(), [(5 * torch.randn(1, 3, 8),) for _ in range(3)]
+    session = export(model, ArmRecipeType.TOSA_A16W8, samples, check=False)
+    outcome = check(session).methods[0]
+    assert outcome.wrong == () and outcome.compared + outcome.grouped == outcome.layers
 
 
 @pytest.mark.no_cover
