@@ -257,7 +257,7 @@ class Reference:
             node = todo.pop()
             if node in self._constants or node in group or node in sources:
                 continue
-            if node in boundaries and node is not own:
+            if node in boundaries and (node is not own or node.op == "placeholder"):  # an input that is returned
                 sources.append(node)
                 continue
             group.append(node)

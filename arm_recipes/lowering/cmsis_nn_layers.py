@@ -3,10 +3,13 @@
 Its transposed convolution is wrong where the height's padding is no multiple of its stride (a later one mends that),
 and takes no output padding. A kernel with zeros around it, and as much more padding, computes the same.
 Three-dimensional convolutions are two-dimensional ones over the depths that each output depth sees.
+An average pooling that counts its padding is lowered as a padding and a pooling, to which a last window that begins in
+the padding belongs (ceil_mode); to the model's it does not. Without ceil_mode it has as many as the model.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +34,8 @@ def rewrite_for_cmsis_nn(model: GraphModule) -> GraphModule:
             _widen(model, node)
         elif node.target is _aten.conv3d.default:
             _in_slices(model, node)
+        elif node.target is _aten.avg_pool2d.default:
+            _without_ceil_mode(model, node)
     model.graph.eliminate_dead_code()
     model.recompile()
     return model
@@ -107,6 +112,32 @@ def _in_slices(model: GraphModule, node: Node) -> None:
         ),
     )
     model.graph.erase_node(node)
+
+
+def _without_ceil_mode(model: GraphModule, node: Node) -> None:
+    arguments = arguments_by_name(node)
+    kernel, padding = _two(arguments["kernel_size"]), _two(arguments.get("padding", 0))
+    stride = _two(arguments.get("stride") or kernel)
+    if not (arguments.get("ceil_mode", False) and arguments.get("count_include_pad", True) and any(padding)):
+        return
+    assert isinstance(node.args[0], Node)
+    padded = [size + 2 * pad for size, pad in zip(node.args[0].meta["val"].shape[-2:], padding, strict=True)]
+    windows = list(node.meta["val"].shape[-2:])
+    lowered = [math.ceil((padded[axis] - kernel[axis]) / stride[axis]) + 1 for axis in (0, 1)]
+    lowered = [count - ((count - 1) * stride[axis] >= padded[axis]) for axis, count in enumerate(lowered)]
+    if lowered == windows or windows != [(padded[axis] - kernel[axis]) // stride[axis] + 1 for axis in (0, 1)]:
+        return
+    node.args = (node.args[0], kernel, stride, padding, False, True)
+    node.kwargs = {}
+    note(
+        model,
+        Change(
+            "average-pooling",
+            where(node),
+            "computed without ceil_mode, which has the same windows here",
+            "executorch's lowering to Cortex-M has one more, that begins in the padding",
+        ),
+    )
 
 
 _WINDOW: tuple[tuple[str, int], ...] = (("stride", 1), ("padding", 0), ("dilation", 1))

@@ -98,6 +98,18 @@ def test_values_beyond_what_was_calibrated_are_no_fault(recipe: str) -> None:
     assert verify(session, [(3 * x,) for (x,) in samples]).failed_gates == ()
 
 
+class _WithItsInput(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(x) * 2, y
+
+
+@pytest.mark.parametrize("recipe", ["TOSA_FP", "TOSA_INT8"])
+def test_an_input_that_is_returned_is_no_fault(recipe: str) -> None:
+    session = export(_WithItsInput(), ArmRecipeType[recipe], (torch.randn(1, 4), torch.randn(1, 3)), check=False)
+    outcome = check(session).methods[0]
+    assert outcome.checked and outcome.wrong == ()
+
+
 class _NormAfterNorm(nn.Module):
     """The batch norm follows no convolution, so that it is lowered with 1 / sqrt(variance) by a table of constants."""
 

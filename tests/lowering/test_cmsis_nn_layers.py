@@ -1,0 +1,44 @@
+"""Layers that executorch makes others of on Cortex-M: average pooling, with a window that begins in the padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from executorch.export import ExportSession
+from torch import nn
+
+from arm_recipes import ArmRecipeType, LoweringError, export, report, verify
+
+pytestmark = [pytest.mark.cortex_m, pytest.mark.no_cover]
+
+
+def _exported(pooling: nn.Module, size: tuple[int, int], **options: Any) -> ExportSession:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), pooling).eval()
+    samples = [(torch.randn(1, 3, *size),) for _ in range(2)]
+    return export(model, ArmRecipeType.CORTEX_M55_INT8, samples, progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "size", "changed"),
+    [
+        (nn.AvgPool2d(3, 3, 1, ceil_mode=True), (5, 5), True),
+        (nn.AvgPool2d(3, 2, 1, ceil_mode=True), (6, 6), False),  # a window more, and the model has it too
+        (nn.AvgPool2d((3, 1), (3, 1), (1, 0), ceil_mode=True), (5, 4), True),
+        (nn.AvgPool2d(3, 3, 1, ceil_mode=True, count_include_pad=False), (5, 5), False),
+        (nn.AvgPool2d(3, 3, 1), (5, 5), False),
+    ],
+    ids=str,
+)
+def test_average_pooling_has_the_model_s_windows(pooling: nn.Module, size: tuple[int, int], changed: bool) -> None:
+    session = _exported(pooling, size)
+    kinds = [change.id for change in report(session).methods[0].changes]
+    assert ("average-pooling" in kinds) == changed
+    assert verify(session, [(torch.randn(1, 3, *size),)], progress=False).failed_gates == ()
+
+
+def test_upstream_has_one_window_more() -> None:
+    with pytest.raises(LoweringError, match="does not compute what the model does"):
+        _exported(nn.AvgPool2d(3, 3, 1, ceil_mode=True), (5, 5), cures=False)
