@@ -330,9 +330,9 @@ def _unrounded(before: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:
 
 
 def _unlimited(sources: Sequence[Finding]) -> Iterator[dict[Node, Tensor]]:
-    """The values of 16-bit layers that end at their range for other readers, and for this one, in 32 bits, may not: a
-    sum that is read by another sum is not rescaled in between."""
-    quantized = [each for each in sources if each.layer.scale is not None and each.layer.scale.dtype == "int16"]
+    """The values of layers that end at their range for other readers, and for this one, in 32 bits, may not: a sum that
+    is read by another sum is not rescaled in between."""
+    quantized = [each for each in sources if each.layer.scale is not None]
     beyond = {
         each.layer.node: each.real
         for each in quantized

@@ -90,6 +90,29 @@ class _Sums(nn.Module):
         return x
 
 
+class _SumAndNorm(nn.Module):
+    """A sum that a subtraction reads, which a batch norm becomes, and something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        for buffer in (self.norm.running_mean, self.norm.running_var):
+            buffer.uniform_(0.2, 0.8)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + x
+        both = torch.cat([y, x], 1)
+        return torch.cat([self.norm(y), both * both], 1)
+
+
+@pytest.mark.parametrize("recipe", ["TOSA_INT8", "TOSA_A16W8"])
+def test_a_sum_beyond_what_was_calibrated_is_no_fault(recipe: str) -> None:
+    torch.manual_seed(0)
+    samples = [(torch.randn(1, 4),) for _ in range(3)]
+    session = export(_SumAndNorm().eval(), ArmRecipeType[recipe], samples)
+    assert verify(session, [(1.3 * x,) for (x,) in samples]).failed_gates == ()
+
+
 @pytest.mark.parametrize("recipe", ["TOSA_INT8", "TOSA_A16W8"])
 def test_values_beyond_what_was_calibrated_are_no_fault(recipe: str) -> None:
     torch.manual_seed(0)
