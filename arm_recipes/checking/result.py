@@ -22,7 +22,7 @@ class WrongLayer:
         steps: largest difference, in steps of the layer's integers; of a layer in float in units of what its dtype can
             tell apart (`checking.bounds`); 0 where the shapes differ.
         elements: number of values that differ.
-        of: number of values.
+        of: number of values; 0 where the program's value has another shape.
         sample: index of the sample, from 0.
         among: layers before it that have no value of their own in the program: one of them may be the cause.
         cause: what is known of the cause, in a sentence; empty for nothing.
@@ -103,7 +103,8 @@ class MethodCheck:
 
 def _told(wrong: WrongLayer) -> str:
     among = f", or what was fused into it ({', '.join(wrong.among)})" if wrong.among else ""
-    return f"{wrong.layer}{among}: {wrong.steps:.4g} steps in {wrong.elements:,} of {wrong.of:,} values"
+    how = f"{wrong.steps:.4g} steps in {wrong.elements:,} of {wrong.of:,} values" if wrong.of else "another shape"
+    return f"{wrong.layer}{among}: {how}"
 
 
 def failure(recipe: str, check: MethodCheck) -> str:
@@ -118,10 +119,15 @@ def failure(recipe: str, check: MethodCheck) -> str:
     among = f", or what was fused into it ({', '.join(first.among)})" if first.among else ""
     others = f" {len(check.wrong) - 1} more are wrong, the next is {check.wrong[1].layer}." if check.wrong[1:] else ""
     cause = first.cause or "The cause is not known: please report it with the model."
+    how = (
+        f"on sample {first.sample} {first.elements:,} of its {first.of:,} values are off, by up to {first.steps:.4g} "
+        f"steps, computed from the same inputs on the {check.simulator}"
+        if first.of
+        else f"on the {check.simulator} it has another shape"
+    )
     return (
         f"{recipe}: the program of method {check.method!r} does not compute what the model does. First wrong is "
-        f"{first.layer}{among}: on sample {first.sample} {first.elements:,} of its {first.of:,} values are off, by up "
-        f"to {first.steps:.4g} steps, computed from the same inputs on the {check.simulator}.{others} {cause} "
+        f"{first.layer}{among}: {how}.{others} {cause} "
         "No file was written; check=False exports it all the same."
     )
 
