@@ -173,15 +173,15 @@ def _describe(definition: dict[str, Any]) -> None:
 
 
 def _lenient(schema: Any) -> Any:
-    """The schema, in which a number may be one of those that JSON has not; of alternatives, which msgspec's versions
-    order differently, always in one order."""
+    """The schema, in which a number may be one of those that JSON has not. Of what msgspec's versions do differently,
+    always the same: alternatives in one order, and no empty object for a default."""
     if isinstance(schema, list):
         return [_lenient(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("type") == "number":
         return {"anyOf": [schema, {"enum": list(_NOT_FINITE)}]}
-    made = {name: _lenient(each) for name, each in schema.items()}
+    made = {name: _lenient(each) for name, each in schema.items() if (name, each) != ("default", {})}
     if "anyOf" in made:
         made["anyOf"] = sorted(made["anyOf"], key=json.dumps)
     return made
