@@ -164,11 +164,7 @@ class Reference:
         if layer.scale is None or layer.scale.dtype != "int16" or len(layer.calls) != 1 or len(layer.sources) != 1:
             return None
         (call,), (source,) = layer.calls, layer.sources
-        scales = arguments_of(call) if is_tabled(call) else None
-        codes = values[source]
-        if scales is None or codes.is_floating_point() or len(call.all_input_nodes) != 1:
-            return None
-        return looked_up(call, codes, *scales).to(torch.int16)
+        return _of_table(call, values[source])
 
     def _call(self, node: Node, values: Values, local: Mapping[Node, Any]) -> Any:
         source = node.all_input_nodes[0] if node.all_input_nodes else None
@@ -213,12 +209,10 @@ class Reference:
         """What an operator makes of constants; in 16 bits what its table does, as programs keep it, if that is near."""
         exact = self._call(node, {}, {})
         call = node.args[0] if _is(node, "quantize_per_tensor") else None
-        scales = arguments_of(call) if isinstance(call, Node) and is_tabled(call) else None
-        if scales is None or not isinstance(call, Node) or len(call.all_input_nodes) != 1:
+        if not isinstance(call, Node) or arguments_of(call) is None:
             return exact
-        codes = self._constants[call.all_input_nodes[0].all_input_nodes[0]]
-        table = looked_up(call, codes, *scales).to(torch.int16)
-        return table if sqnr_db(exact.double(), table.double()) >= TABLE_DB else exact
+        table = _of_table(call, self._constants[call.all_input_nodes[0].all_input_nodes[0]])
+        return exact if table is None or sqnr_db(exact, table) < TABLE_DB else table
 
     def _behind(self, leaf: Node) -> Node:
         """The quantize node whose integers an output stands for, or the output's own node."""
@@ -263,6 +257,14 @@ class Reference:
             group.append(node)
             todo.extend(node.all_input_nodes)
         return group, sources
+
+
+def _of_table(call: Node, codes: Tensor) -> Tensor | None:
+    """The integers that the table of an operator has for others, where it is one of 513 points; else None."""
+    scales = arguments_of(call) if is_tabled(call) else None
+    if scales is None or codes.is_floating_point() or len(call.all_input_nodes) != 1:
+        return None
+    return looked_up(call, codes, *scales).to(torch.int16)
 
 
 def _functional(given: Graph) -> Graph:

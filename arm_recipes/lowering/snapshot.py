@@ -71,7 +71,7 @@ class TakeSnapshot:
             borders: the check that goes before, where there is one.
         """
         self.recipe = recipe
-        self._options = options
+        self.options = options
         self._borders = borders
 
     def __call__(self, manager: EdgeProgramManager) -> list[PassType]:
@@ -93,7 +93,7 @@ class TakeSnapshot:
         names = [node.target for node in graph.find_nodes(op="get_attr")]
         return Snapshot(
             self.recipe,
-            self._options,
+            self.options,
             graph,
             {name: _kept_module(getattr(program.graph_module, name)) for name in names},
             program.graph_signature,

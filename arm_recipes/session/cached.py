@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import warnings
@@ -17,14 +16,12 @@ from arm_recipes.checking.run import keep_check, kept_check
 from arm_recipes.errors import ModelError, QuantizationWarning
 from arm_recipes.files import is_ours
 from arm_recipes.lowering.calibration import CalibrationWarning, calibration_summary
-from arm_recipes.recipes.catalog import Recipe
-from arm_recipes.recipes.options import Options
 from arm_recipes.upstream import savings
 from arm_recipes.upstream.cached_session import CachedSession
 from arm_recipes.upstream.session import keep_outcome
 
 from .keys import NoKeyError, key_of, samples_digest
-from .lowering import Lowering, state_of_the_process
+from .lowering import Lowering, snapshots_of, state_of_the_process
 
 _logger = logging.getLogger(__name__)
 
@@ -37,8 +34,6 @@ _CATEGORIES = {each.__name__: each for each in (UserWarning, CalibrationWarning,
 def cached_session(
     cache: Cache,
     lowering: Lowering,
-    recipe: Recipe,
-    options: Options,
     data: Sequence[Any],
     arguments: Mapping[str, Any],
 ) -> ExportSession:
@@ -47,17 +42,14 @@ def cached_session(
     Args:
         cache: where to look and to keep.
         lowering: what makes the program.
-        recipe: the catalog row.
-        options: of the recipe, as resolved.
         data: calibration data of each method in order; empty where the example inputs are calibrated on.
         arguments: of the ExportSession.
 
     Raises:
         CalibrationError, ModelError, LoweringError, ToolError: as `export`.
     """
-    samples: Mapping[str, str] = {}
     try:
-        key, samples = _key(lowering, recipe, options, data, arguments)
+        key, samples = _key(lowering, data, arguments)
     except NoKeyError as error:
         _logger.info("not cached: %s", error)
         session = ExportSession(**arguments)
@@ -82,17 +74,23 @@ def cached_session(
     return session
 
 
-def _key(
-    lowering: Lowering, recipe: Recipe, options: Options, data: Sequence[Any], arguments: Mapping[str, Any]
-) -> tuple[str, Mapping[str, str]]:
-    """The key, and the digest of each method's calibration samples."""
+def _key(lowering: Lowering, data: Sequence[Any], arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
+    """The key, and the digest of each method's calibration samples.
+
+    Raises:
+        NoKeyError: it can't be told what the export depends on.
+    """
+    beyond = [name for name in ("dynamic_shapes", "artifact_dir", "generate_etrecord") if arguments[name]]
+    if beyond:
+        raise NoKeyError(f"{', '.join(beyond)} given")
+    (taken,) = snapshots_of(lowering.recipe)
     given = dict(zip(lowering.inputs, data, strict=True)) if data else lowering.inputs
-    samples = {method: samples_digest(each) for method, each in given.items()}
     sources = [str(getattr(each, "source", "")) for each in given.values()]
-    others = {"samples": samples, "sources": sources, "constants": arguments["constant_methods"]}
+    others = {"sources": sources, "constants": arguments["constant_methods"], "check": lowering.check}
     with state_of_the_process(), savings.once():
-        digest = key_of(recipe, options, lowering.models, lowering.inputs, {**others, "check": lowering.check})
-    return digest, samples
+        samples = {method: samples_digest(each) for method, each in given.items()}
+        others["samples"] = samples
+        return key_of(taken.recipe, taken.options, lowering.models, lowering.inputs, others), samples
 
 
 def _export_after_all(lowering: Lowering, session: CachedSession) -> None:
@@ -103,7 +101,7 @@ def _export_after_all(lowering: Lowering, session: CachedSession) -> None:
     outcome = kept_check(session)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they were given when the program was taken
-        dataclasses.replace(lowering, check=lowering.check and outcome is None).run(session)
+        lowering.run(session, checked=outcome is not None)
     if outcome is not None:
         keep_outcome(session, outcome)
     if bytes(session.get_pte_buffer()) != session.program:

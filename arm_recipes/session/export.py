@@ -16,8 +16,6 @@ from arm_recipes.errors import ArmRecipeError, nearest
 from arm_recipes.lowering.calibration import CalibrationWatch, Show, watched_by
 from arm_recipes.lowering.checks import ProgramCheck, refuse_dynamic
 from arm_recipes.provider import register
-from arm_recipes.recipes import catalog
-from arm_recipes.recipes.options import resolve
 from arm_recipes.recipes.types import ArmRecipeType
 from arm_recipes.samples import load_calibration
 from arm_recipes.samples.models import Model, argument_names, specs_for
@@ -114,12 +112,11 @@ def export(
         "generate_etrecord": generate_etrecord,
     }
     folder = cache_dir if cache_dir is not None else os.environ.get(cache.VARIABLE) or None
-    if folder is None or not isinstance(recipe, ArmRecipeType) or shapes or artifact_dir or generate_etrecord:
-        session = ExportSession(**arguments)
-        lowering.run(session)
-        return session
-    row = catalog.BY_NAME[recipe.name]
-    return cached_session(cache.Cache(folder), lowering, row, resolve(row, options), data, arguments)
+    if folder is not None and isinstance(recipe, ArmRecipeType):
+        return cached_session(cache.Cache(folder), lowering, data, arguments)
+    session = ExportSession(**arguments)
+    lowering.run(session)
+    return session
 
 
 def vela_estimates(session: ExportSession) -> tuple[vela.Estimate, ...]:

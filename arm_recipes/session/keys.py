@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from arm_recipes.files import PACKAGE
-from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.catalog import Family, Recipe
 from arm_recipes.recipes.options import DATA, PATH, Options, declared
 from arm_recipes.samples import CalibrationData
 from arm_recipes.samples.models import Model
@@ -93,21 +92,22 @@ def _sources() -> str:
 
 
 def _surroundings() -> str:
-    converter = os.environ.get(model_converter.VARIABLE)
-    state = Path(converter).stat() if converter and Path(converter).is_file() else None
     return json.dumps(
         {
             "sources": _sources(),
             "versions": versions.installed(),
             "python": platform.python_version(),
             "machine": [platform.system(), platform.machine()],
-            "converter": [converter, state.st_size, state.st_mtime_ns] if state else None,
         }
     )
 
 
 def _resolved(recipe: Recipe, options: Options) -> dict[str, Any]:
-    values = {}
+    values: dict[str, Any] = {}
+    # Of no package that is installed, where the environment names another.
+    converter = model_converter.find_model_converter() if recipe.family is Family.VGF else None
+    if converter is not None:
+        values["model converter"] = hashlib.sha256(Path(converter).read_bytes()).hexdigest()
     for name, declaration in declared(recipe).items():
         if declaration.kind is DATA:
             continue

@@ -51,19 +51,24 @@ class Lowering:
         """`samples`, with a bar of their own where bars are shown."""
         return self.bars.samples(samples, total)
 
-    def run(self, session: ExportSession) -> None:
+    def run(self, session: ExportSession, *, checked: bool = False) -> None:
         """Have a session export, keep what it leaves to its caller, and check its program.
+
+        Args:
+            session: to export.
+            checked: whether the check's outcome is known.
 
         Raises:
             CalibrationError, ModelError, LoweringError, ToolError: as `export`.
         """
+        check = self.check and not checked
         with contextlib.ExitStack() as stack:
             stack.enter_context(state_of_the_process())
             for module in to_eval(self.models):
                 stack.enter_context(in_eval_mode(module))
             self.bars = stack.enter_context(shown(sys.stderr.isatty() if self.progress is None else self.progress))
             self.bars.stages(session)
-            for kept in _snapshots_of(self.recipe) if self.check else ():
+            for kept in snapshots_of(self.recipe) if check else ():
                 start_early(kept.recipe)
             if _takes_snapshot(self.recipe):
                 stack.enter_context(lowered_graphs.keeping())
@@ -76,7 +81,7 @@ class Lowering:
                         raise
                     raise told from (None if told is error.__cause__ else error)
             keep(session, self.models, verdicts, printed.getvalue())
-            if self.check and has_snapshots(session):
+            if check and has_snapshots(session):
                 _check(session, self.models, self.inputs)
 
 
@@ -108,7 +113,7 @@ def _check(session: ExportSession, models: Mapping[str, Model], inputs: Mapping[
             raise LoweringError(failure(outcome.recipe, method))
 
 
-def _snapshots_of(recipe: ExportRecipe) -> list[TakeSnapshot]:
+def snapshots_of(recipe: ExportRecipe) -> list[TakeSnapshot]:
     """What takes the snapshots of a recipe's programs; of a recipe that was combined of several, for each."""
     passes = (recipe.lowering_recipe and recipe.lowering_recipe.edge_manager_transform_passes) or []
     return [each for each in passes if isinstance(each, TakeSnapshot)]

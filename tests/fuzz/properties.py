@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 import warnings
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from executorch.export import ExportSession
 from torch import Tensor, nn
 
 from arm_recipes import ArmRecipeError, ArmRecipeType, export, report, retarget, simulate, verify
+from arm_recipes.checking.bounds import sqnr_db
 from arm_recipes.recipes import catalog
 
 from .network import Network
@@ -53,8 +53,10 @@ def held(network: Network, row: str, *, thorough: bool = False) -> Outcome:
             return _held(network, catalog.BY_NAME[row], thorough)
         except ArmRecipeError as error:
             words = str(error).partition("\n")[0]
-            wrong = "does not compute" in str(error) or "checked" in words
-            return Outcome(BLAMED if wrong else REFUSED, f"{type(error).__name__}: {words}")
+            return Outcome(
+                BLAMED if "does not compute what the model does" in words else REFUSED,
+                f"{type(error).__name__}: {words}",
+            )
         except Exception as error:
             trace = "".join(traceback.format_exception(error)[-6:])
             return Outcome(FAILED, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}", trace[-3000:])
@@ -109,19 +111,14 @@ def _differs(network: Network, module: nn.Module, session: ExportSession, recipe
         others = others[::-1] if related.outputs == network.outputs[::-1] else others
         for output, other, real in zip(outputs, others, exact, strict=True):
             # As far from each other as from the float module at most; 20 dB where both are near it.
-            needed = min(20.0, _sqnr(real, output) - 6)
-            if _sqnr(output, other) < needed:
-                return f"{relation.__name__}: {_sqnr(output, other):.1f} dB from each other, {needed:.1f} needed"
+            needed = min(20.0, sqnr_db(real, output) - 6)
+            if sqnr_db(output, other) < needed:
+                return f"{relation.__name__}: {sqnr_db(output, other):.1f} dB from each other, {needed:.1f} needed"
     return ""
 
 
 def _tuple(outputs: Any) -> tuple[Tensor, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
-def _sqnr(signal: Tensor, other: Tensor) -> float:
-    noise = float((signal - other).double().square().sum())
-    return 10 * math.log10(max(float(signal.double().square().sum()), 1e-30) / noise) if noise else math.inf
 
 
 def _same(state: dict[str, Tensor], before: dict[str, Tensor]) -> bool:

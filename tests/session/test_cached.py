@@ -14,12 +14,13 @@ import pytest
 import torch
 from executorch.export import ExportRecipe, ExportSession, StageType
 from torch import nn
+from torch.utils.data import DataLoader
 
 from arm_recipes import ArmRecipeType, CalibrationWarning, ModelError, check, export, report, verify
 from arm_recipes.recipes import catalog, options
 from arm_recipes.session import keys
 from arm_recipes.tools import versions
-from arm_recipes.upstream.cached_session import CachedSession
+from arm_recipes.upstream.cached_session import taken_from_cache
 from tests import models
 from tests.exports import exported, random_samples
 
@@ -32,10 +33,6 @@ def _export(folder: Path, recipe: ArmRecipeType = _INT8, **changed: Any) -> Expo
     return export(given.pop("model", model), recipe, **given)
 
 
-def _taken(session: ExportSession) -> bool:
-    return isinstance(session, CachedSession) and not session.exported
-
-
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with conv_net for TOSA_INT8, and its report."""
@@ -43,7 +40,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         session = _export(folder)
-    assert not _taken(session)
+    assert not taken_from_cache(session)
     report(session)
     return folder
 
@@ -59,7 +56,7 @@ def test_the_same_again_comes_from_the_cache(filled: Path, tmp_path: Path) -> No
     assert [each.right for each in check(session).methods] == [True]
     session.save_to_pte(str(tmp_path / "net"))
     assert (tmp_path / "net.pte").read_bytes() == made.get_pte_buffer()
-    assert _taken(session)
+    assert taken_from_cache(session)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +73,9 @@ def test_the_same_again_comes_from_the_cache(filled: Path, tmp_path: Path) -> No
 @pytest.mark.filterwarnings("ignore::arm_recipes.CalibrationWarning")
 def test_more_is_exported_for(filled: Path, more: Callable[[ExportSession], object]) -> None:
     session = _export(filled)
-    assert _taken(session)
+    assert taken_from_cache(session)
     assert more(session)
-    assert not _taken(session)
+    assert not taken_from_cache(session)
     assert session.get_pte_buffer() == exported(_INT8).get_pte_buffer()
 
 
@@ -99,7 +96,7 @@ def test_a_damaged_program_is_made_anew(tmp_path: Path) -> None:
     kept = file.read_bytes()
     file.write_bytes(kept[:-8] + bytes(8))
     session = _export(tmp_path, _FP)
-    assert not _taken(session)
+    assert not taken_from_cache(session)
     assert session.get_pte_buffer() == program
     assert file.read_bytes() == kept
 
@@ -107,7 +104,7 @@ def test_a_damaged_program_is_made_anew(tmp_path: Path) -> None:
 def test_the_variable_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = models.linear()
     monkeypatch.setenv("ARM_RECIPES_CACHE", str(tmp_path))
-    assert [_taken(export(model, _FP, inputs, progress=False)) for _ in range(2)] == [False, True]
+    assert [taken_from_cache(export(model, _FP, inputs, progress=False)) for _ in range(2)] == [False, True]
     # Of these the key would not hold all.
     assert type(export(model, ExportRecipe.get_recipe(_FP), inputs, progress=False)) is ExportSession
     assert type(export(model, _FP, inputs, progress=False, generate_etrecord=True)) is ExportSession
@@ -128,8 +125,17 @@ def test_data_that_changes_is_not_kept(tmp_path: Path) -> None:
     model, inputs = models.linear()
     for _ in range(2):
         session = export(model, _INT8, inputs, calibration=_Shuffled(), progress=False, cache_dir=tmp_path)
-        assert not _taken(session)
+        assert not taken_from_cache(session)
     assert list(tmp_path.glob("*/program.pte")) == []
+
+
+def test_shuffled_data_is_the_same_for_one_state_of_the_generator(tmp_path: Path) -> None:
+    model, inputs = models.linear()
+    loader = DataLoader([torch.randn(16) for _ in range(8)], shuffle=True)  # type: ignore[var-annotated, arg-type]
+    before = torch.get_rng_state()
+    sessions = [export(model, _INT8, inputs, calibration=loader, progress=False, cache_dir=tmp_path) for _ in range(2)]
+    assert list(map(taken_from_cache, sessions)) == [False, True]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class _Uncaptured(nn.Module):
