@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from arm_recipes.files import PACKAGE
-from arm_recipes.recipes.catalog import Family, Recipe
+from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.options import DATA, PATH, Options, declared
 from arm_recipes.samples import CalibrationData
 from arm_recipes.samples.models import Model
@@ -92,11 +92,13 @@ def _sources() -> str:
 
 
 def _surroundings() -> str:
+    converter = model_converter.find_another()
     return json.dumps(
         {
             "sources": _sources(),
             "versions": versions.installed(),
             "python": platform.python_version(),
+            "converter": hashlib.sha256(Path(converter).read_bytes()).hexdigest() if converter is not None else None,
             "machine": [platform.system(), platform.machine()],
         }
     )
@@ -104,10 +106,6 @@ def _surroundings() -> str:
 
 def _resolved(recipe: Recipe, options: Options) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    # Of no package that is installed, where the environment names another.
-    converter = model_converter.find_model_converter() if recipe.family is Family.VGF else None
-    if converter is not None:
-        values["model converter"] = hashlib.sha256(Path(converter).read_bytes()).hexdigest()
     for name, declaration in declared(recipe).items():
         if declaration.kind is DATA:
             continue

@@ -19,6 +19,12 @@ def find_model_converter() -> str | None:
     return _on_path() or shutil.which(NAME, path=sysconfig.get_path("scripts"))
 
 
+def find_another() -> str | None:
+    """The same, where it isn't that of the installed package, whose version is known; else None."""
+    path = find_model_converter()
+    return None if path is None or os.path.dirname(path) == sysconfig.get_path("scripts") else path  # noqa: PTH120
+
+
 def _on_path() -> str | None:
     return shutil.which(NAME) or shutil.which("model_converter")  # upstream takes either
 
