@@ -9,6 +9,8 @@
   none that decompose: a tenth of an export's time.
 - torch.export proves by guards, Python code of its own, that sizes are what they are (`guards`): a sixteenth.
 - The quantized module, a graph that Dynamo captured, is captured by Dynamo once more (`recapture`): a seventh.
+- Every pass runs each operator of its graph on fake tensors, for the shape that it gives (`retrace`): half of the
+  export of a transformer or a recurrent network.
 - Every change of a graph has its Python code written and compiled, which hardly ever runs (`lazy_code`).
 - torchao's observers look for the best range step by step (`histogram_search`): 30 to 300 ms each.
 - The collector of garbage goes through all that torch has imported: a fifth of a small export's time.
@@ -25,6 +27,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from executorch.exir.pass_base import _ExportPassBase
 from executorch.export.stages import TorchExportStage
 from torch._dynamo import functional_export
 from torch.export import ExportedProgram, decomp_utils, exported_program
@@ -37,6 +40,7 @@ from .guards import prove, prove_what_varies
 from .histogram_search import search
 from .lazy_code import recompile_now, recompile_when_asked
 from .recapture import run, run_without_dynamo
+from .retrace import trace, trace_what_changed
 
 _lock = threading.Lock()
 _within = 0
@@ -124,6 +128,7 @@ REPLACEMENTS: tuple[_Replacement | _Collector, ...] = (
     _Replacement([ExportedProgram], "run_decompositions", decompose, decompose_what_is_there),
     _Replacement([functional_export], "_suggest_or_raise_constraint_violation", prove, prove_what_varies),
     _Replacement([TorchExportStage], "run", run, run_without_dynamo),
+    _Replacement([_ExportPassBase], "_fx", trace, trace_what_changed),
     _Replacement([GraphModule], "recompile", recompile_now, recompile_when_asked),
     _Replacement([HistogramObserver], "_non_linear_param_search", stepwise_search, search),
     _Collector(),

@@ -24,7 +24,18 @@ from arm_recipes import ArmRecipeType, export
 from arm_recipes.upstream import savings
 from tests import models
 
-_NAMES = ["provenance", "operators", "kernels", "traces", "guards", "capture", "code", "histograms", "collector"]
+_NAMES = [
+    "provenance",
+    "operators",
+    "kernels",
+    "traces",
+    "guards",
+    "capture",
+    "retracing",
+    "code",
+    "histograms",
+    "collector",
+]
 _WAYS = {
     "none": (),
     **{name: (replacement,) for name, replacement in zip(_NAMES, savings.REPLACEMENTS, strict=True)},
