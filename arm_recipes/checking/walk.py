@@ -47,7 +47,8 @@ class Finding:
         wrong: whether the simulator's value is another than it should be.
         difference: of the simulator's value; of a wrong layer that is what its readers have.
         slack: steps by which `value` may be off, as the simulator rounds elsewhere; 0 where it is the simulator's.
-        function: of a table with lines between its points, what its function gives; `value` is the table's.
+        function: of a table with lines between its points that is off by more than rounding, what its function gives;
+            `value` is the table's.
         candidates: what the simulator has that was made from the layer, where none of it is the layer's value.
         among: open layers before it one of which may be what is wrong.
         widened: whether it was compared only as closely as open layers before it allow.
@@ -131,8 +132,9 @@ class _Sample:
             finding = Finding(layer, own, match.real, True, difference=off, widened=widened)
         else:
             finding = self._left_open(layer, real)
-        if real is not function:
-            finding.function = function
+        if table is not None and real is not function:
+            if not difference(function, table, layer.scale).within(limit_of(layer)):
+                finding.function = function
             if match is not None:
                 finding.difference = difference(function, match.value, layer.scale)
         self._hold_tables(layer, real)

@@ -155,6 +155,21 @@ def test_a_constant_that_a_table_makes_is_no_fault() -> None:
     assert outcome.wrong == () and outcome.compared + outcome.grouped == outcome.layers
 
 
+class _LittleIsLeft(nn.Module):
+    """One step of the table of tanh is a tenth of what most of the differences are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x) - x
+
+
+def test_a_table_that_is_rounded_is_no_fault() -> None:
+    generator = torch.Generator().manual_seed(253)
+    samples = [(torch.randn(1, 4, 16, generator=generator) * 0.1,) for _ in range(3)]
+    session = export(_LittleIsLeft().eval(), ArmRecipeType.TOSA_A16W8, samples, check=False)
+    outcome = check(session).methods[0]
+    assert outcome.wrong == () and outcome.one_step == 1
+
+
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("model", "recipe"),
