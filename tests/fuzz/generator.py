@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -212,6 +213,25 @@ def _moved(rng: random.Random, shape: Shapes) -> Line | None:
     return Line(rng.choice(forms), (0,))
 
 
+def _conv3d(rng: random.Random, shape: Shapes) -> Line | None:
+    if len(shape) != 5:
+        return None
+    kernel, out = rng.choice(["1", "3", "(1, 3, 3)"]), rng.choice([2, 4])
+    return Line("{m}({0})", (0,), f"nn.Conv3d({shape[1]}, {out}, {kernel}, padding={rng.choice([0, 1])})", _scaled(rng))
+
+
+def _twice(rng: random.Random, shape: Shapes) -> Line | None:
+    """Weights that two operators share."""
+    if len(shape) == 4:
+        return Line("{m}(torch.relu({m}({0})))", (0,), f"nn.Conv2d({shape[1]}, {shape[1]}, 3, padding=1)")
+    return Line("{m}({m}({0}))", (0,), f"nn.Linear({shape[-1]}, {shape[-1]})") if shape else None
+
+
+def _branch(rng: random.Random, shape: Shapes) -> Line | None:
+    taken = rng.choice(["a * 2", "torch.relu(a)", "a - 1"])
+    return Line(f"torch.cond({{0}}.sum() > 0, lambda a: {taken}, lambda a: -a, ({{0}},))", (0,))
+
+
 def _recurrent(rng: random.Random, shape: Shapes) -> Line | None:
     if len(shape) != 3 or shape[1] > 4:
         return None
@@ -240,6 +260,9 @@ OPERATIONS: dict[str, Operation] = {
     "reduce": Operation(_reduce, 0.7),
     "upsample": Operation(_upsample, 0.5),
     "moved": Operation(_moved, 2),
+    "conv3d": Operation(_conv3d, 3),
+    "twice": Operation(_twice, 0.3),
+    "branch": Operation(_branch, 0.05),
     "recurrent": Operation(_recurrent, 0.2),
     "attention": Operation(_attention, 0.4),
 }
@@ -250,9 +273,12 @@ _JOINED = ("{0} + {1}", "{0} + {1}", "{0} * {1}", "{0} - {1}", "torch.maximum({0
 def _joined(rng: random.Random, shapes: list[Shapes]) -> Line | None:
     """A line that reads two values."""
     one = rng.randrange(len(shapes))
-    others = [index for index, shape in enumerate(shapes) if shape == shapes[one] and shape]
+    others = [index for index, shape in enumerate(shapes) if shape == shapes[one]]
     other = rng.choice(others)
     draw = rng.random()
+    if draw < 0.08:
+        broadcast = [index for index, shape in enumerate(shapes) if _broadcasts(shape, shapes[one])]
+        return Line(rng.choice(_JOINED), (one, rng.choice(broadcast)))
     if draw < 0.45:
         return Line(rng.choice(_JOINED), (one, other))
     if draw < 0.75:
@@ -271,6 +297,10 @@ def _joined(rng: random.Random, shapes: list[Shapes]) -> Line | None:
     return Line("torch.matmul({0}, {1})", (one, rng.choice(fits))) if fits else None
 
 
+def _broadcasts(one: Shapes, other: Shapes) -> bool:
+    return all(first in (1, second) for first, second in zip(one[::-1], other[::-1], strict=False))
+
+
 def _differ_there_only(one: Shapes, other: Shapes, dimension: int) -> bool:
     if len(one) != len(other) or len(one) < 2:
         return False
@@ -279,7 +309,9 @@ def _differ_there_only(one: Shapes, other: Shapes, dimension: int) -> bool:
 
 
 _IMAGES: tuple[Shapes, ...] = ((1, 3, 8, 8), (1, 1, 12, 12), (1, 4, 6, 10), (1, 8, 7, 7))
-_INPUTS: tuple[Shapes, ...] = (*_IMAGES, (1, 4, 16), (1, 16), (1, 3, 8))
+_SEVERAL: tuple[Shapes, ...] = ((2, 3, 6, 6), (3, 8), (2, 4, 8))
+_INPUTS: tuple[Shapes, ...] = (*_IMAGES * 2, (1, 4, 16), (1, 16), (1, 3, 8), *_SEVERAL, (1, 2, 3, 6, 6))
+_SMALL: tuple[Shapes, ...] = ((), (1,), (4,), (1, 1))
 _LARGEST = 4096
 
 
@@ -288,7 +320,7 @@ def draw(seed: int) -> Network:
     rng = random.Random(seed)
     inputs = [rng.choice(_INPUTS)]
     if rng.random() < 0.25:
-        inputs.append(rng.choice([inputs[0], rng.choice(_INPUTS)]))
+        inputs.append(rng.choice([inputs[0], rng.choice(_INPUTS), rng.choice(_SMALL)]))
     network = Network(seed, tuple(inputs), rng.choice([1.0, 1.0, 1.0, 0.1, 5.0]), (), (0,))
     shapes = list(inputs)
     wanted = rng.choice([3, 4, 6, 8, 10, 12, 14])
@@ -306,10 +338,11 @@ def draw(seed: int) -> Network:
         network = longer
         shapes.append(tuple(given[0].shape))
     ends = [len(shapes) - 1]
-    if rng.random() < 0.3:
+    while rng.random() < 0.3:
         ends.append(rng.randrange(len(shapes)))
         rng.shuffle(ends)
-    return Network(seed, network.inputs, network.scale, network.lines, tuple(ends)).used()
+    integers, channels_last = rng.random() < 0.15, rng.random() < 0.2
+    return dataclasses.replace(network, outputs=tuple(ends), integers=integers, channels_last=channels_last).used()
 
 
 def _small(value: Tensor) -> bool:

@@ -42,6 +42,8 @@ class Network:
         scale: of the inputs' values.
         lines: in order.
         outputs: indices of values; one is returned as it is, several as a tuple.
+        integers: whether the program's inputs and outputs are integers, where a recipe has that.
+        channels_last: whether images come in NHWC.
     """
 
     seed: int
@@ -49,6 +51,8 @@ class Network:
     scale: float
     lines: tuple[Line, ...]
     outputs: tuple[int, ...]
+    integers: bool = False
+    channels_last: bool = False
 
     def source(self) -> str:
         """A class `Net`."""

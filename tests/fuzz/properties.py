@@ -16,11 +16,14 @@ from arm_recipes.checking.bounds import sqnr_db
 from arm_recipes.recipes import catalog
 
 from .network import Network
-from .relations import swapped, with_identity
+from .relations import RELATIONS
 
 RIGHT, REFUSED, BLAMED, FAILED = "right", "refused", "blamed", "failed"
 
 _CALIBRATED, _VERIFIED = 3, 2
+_INTEGERS = {catalog.Precision.INT8: "int8", catalog.Precision.A16W8: "int16"}
+
+Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def _held(network: Network, recipe: catalog.Recipe, thorough: bool) -> Outcome:
     module, samples = network.module(), network.samples(_CALIBRATED + _VERIFIED)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     given = [tuple(value.clone() for value in sample) for sample in samples]
-    session = _exported(module, samples, recipe)
+    session = _exported(network, module, samples, recipe)
     told = report(session, layers=False)
     assert told.text() and told.pte_bytes == len(session.get_pte_buffer())
     found = verify(session, samples[_CALIBRATED:], progress=False)
@@ -84,40 +87,57 @@ def _held(network: Network, recipe: catalog.Recipe, thorough: bool) -> Outcome:
 
 
 def _exported(
-    module: nn.Module, samples: list[tuple[Tensor, ...]], recipe: catalog.Recipe, **options: Any
+    network: Network, module: nn.Module, samples: list[Tensors], recipe: catalog.Recipe, **options: Any
 ) -> ExportSession:
     if recipe.precision.quantized:
         options["calibration"] = samples[:_CALIBRATED]
+        options["io_dtype"] = _INTEGERS[recipe.precision] if network.integers else "float32"
     if recipe.family.facts.delegates:
         options["allow_no_delegation"] = True
+    if network.channels_last:
+        options["io_layout"] = "channels_last"
     return export(module, ArmRecipeType[recipe.name], samples[0], progress=False, **options)
 
 
 def _differs(network: Network, module: nn.Module, session: ExportSession, recipe: catalog.Recipe) -> str:
     """What differs in another export of the same, or of what computes the same; empty for nothing."""
     samples = network.samples(_CALIBRATED + _VERIFIED)
-    if _exported(module, samples, recipe).get_pte_buffer() != session.get_pte_buffer():
+    if _exported(network, module, samples, recipe).get_pte_buffer() != session.get_pte_buffer():
         return "a second export gives other bytes"
     if recipe.name == "ETHOSU_U55_INT8":
-        fresh = _exported(module, samples, recipe, macs=256)
+        fresh = _exported(network, module, samples, recipe, macs=256)
         if retarget(session, macs=256).get_pte_buffer() != fresh.get_pte_buffer():
             return "retarget differs from a fresh export"
+    if network.integers:
+        return ""
     with torch.no_grad():
         exact = _tuple(module(*samples[-1]))
     outputs = _tuple(simulate(session)(*samples[-1]))
-    for relation in (swapped, with_identity):
+    for relation in RELATIONS:
         related = relation(network)
-        others = _tuple(simulate(_exported(related.module(), samples, recipe))(*samples[-1]))
-        others = others[::-1] if related.outputs == network.outputs[::-1] else others
-        for output, other, real in zip(outputs, others, exact, strict=True):
+        given = [related.inputs(sample) for sample in samples]
+        other = related.network.module()
+        with torch.no_grad():
+            real = related.outputs(_tuple(other(*given[-1])))
+        if related.network == network and not all(map(_near, real, exact)):
+            continue
+        assert all(map(_near, real, exact)), relation.__name__
+        others = related.outputs(_tuple(simulate(_exported(related.network, other, given, recipe))(*given[-1])))
+        for output, other_output, real_output in zip(outputs, others, exact, strict=True):
             # As far from each other as from the float module at most; 20 dB where both are near it.
-            needed = min(20.0, sqnr_db(real, output) - 6)
-            if sqnr_db(output, other) < needed:
-                return f"{relation.__name__}: {sqnr_db(output, other):.1f} dB from each other, {needed:.1f} needed"
+            needed = min(20.0, sqnr_db(real_output, output) - 6)
+            if sqnr_db(output, other_output) < needed:
+                return (
+                    f"{relation.__name__}: {sqnr_db(output, other_output):.1f} dB from each other, {needed:.1f} needed"
+                )
     return ""
 
 
-def _tuple(outputs: Any) -> tuple[Tensor, ...]:
+def _near(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()) + 1e-6)
+
+
+def _tuple(outputs: Any) -> Tensors:
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -125,5 +145,5 @@ def _same(state: dict[str, Tensor], before: dict[str, Tensor]) -> bool:
     return state.keys() == before.keys() and all(torch.equal(state[name], before[name]) for name in before)
 
 
-def _equal(sample: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> bool:
+def _equal(sample: Tensors, before: Tensors) -> bool:
     return all(map(torch.equal, sample, before))
