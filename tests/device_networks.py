@@ -115,6 +115,10 @@ ROWS: dict[str, dict[str, _Row]] = {
         "stack": _of(lambda net, y, x: torch.stack([y, y.unsqueeze(1).squeeze(1)], 1)),
         "flip": _of(lambda net, y, x: net.last(y.flip(3)), last=_last()),
         "maximum": _of(lambda net, y, x: torch.maximum(y, net.other(x)), other=lambda: _conv(4, 6)),
+        "extremes per channel": _of(
+            lambda net, y, x: torch.minimum(torch.maximum(y, net.other(x).mean((2, 3), keepdim=True)), y[:, :, :1, :1]),
+            other=lambda: _conv(4, 6),
+        ),
     },
     "fails": {
         "affine": _of(lambda net, y, x: y * 0.5 + 1),

@@ -9,6 +9,7 @@ backends/cortex_m/ops) and tried on kernels built from them, as docs/cortex_m.md
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,12 @@ class Placed:
     def in_sequence(self) -> bool:
         """Whether its bytes are those of a contiguous tensor."""
         return self.contiguous or (self.either and self.order[0] == 0)
+
+    @property
+    def declared_channels_last(self) -> bool:
+        """As dim_order_util.h has it (is_channels_last_dim_order)."""
+        rank = len(self.order)
+        return rank in (4, 5) and self.order == (0, *range(2, rank), 1)
 
     @property
     def channels_last(self) -> bool:
@@ -164,6 +171,111 @@ _BY_DEMAND: dict[Demand, str] = {
 }
 _DEMANDS = {name: demand for demand, names in _BY_DEMAND.items() for name in names.split()}
 
+
+def _alike_or_first_unlike(tensors: Sequence[Placed], results: Sequence[Placed]) -> Placed | None:
+    """tensors_have_same_dim_order: the tensor that keeps them from being all contiguous or all channels_last."""
+    everything = [*tensors, *results]
+    if all(each.contiguous for each in everything) or all(each.declared_channels_last for each in everything):
+        return None
+    if results[0].contiguous:
+        return next(each for each in everything if not each.contiguous)
+    if results[0].declared_channels_last:
+        return next(each for each in everything if not each.declared_channels_last)
+    return results[0]
+
+
+def _first_alike(tensors: Sequence[Placed], results: Sequence[Placed]) -> Placed | None:
+    return _alike_or_first_unlike(tensors[:1], results)
+
+
+def _not_contiguous(tensors: Sequence[Placed], results: Sequence[Placed]) -> Placed | None:
+    return next((each for each in (*tensors, *results) if not each.contiguous), None)
+
+
+def _not_channels_last(tensors: Sequence[Placed], results: Sequence[Placed]) -> Placed | None:
+    return next((each for each in (tensors[0], *results) if not each.channels_last), None)
+
+
+def _in_neither(tensors: Sequence[Placed], results: Sequence[Placed]) -> Placed | None:
+    known = (each for each in (tensors[0], results[0]) if not (each.contiguous or each.declared_channels_last))
+    return next(known, None)
+
+
+def _not_as_asked(tensors: Sequence[Placed], results: Sequence[Placed]) -> Placed | None:
+    """check__to_dim_order_copy_args. The last of `tensors` lies as the call asks for."""
+    asked, (result,) = tensors[-1], results
+    if asked.contiguous or asked.declared_channels_last:
+        return None if asked.order == result.order else result
+    return asked
+
+
+class Look(Enum):
+    """What a kernel asks of its tensors' memory orders before it computes: for messages, and the one that it refuses.
+
+    Where there is one, the kernel fails with 0x12 (InvalidArgument).
+    """
+
+    NONE = ("nothing", lambda tensors, results: None)
+    ALIKE = ("tensors that are all contiguous or all channels_last, its result too", _alike_or_first_unlike)
+    FIRST_ALIKE = ("a result and a first tensor that are both contiguous or both channels_last", _first_alike)
+    CONTIGUOUS = ("contiguous tensors", _not_contiguous)
+    CHANNELS_LAST = ("its first tensor and its result in channels_last", _not_channels_last)
+    EITHER = ("tensors that are contiguous or channels_last", _in_neither)
+    AS_ASKED = ("a result in the order that it is asked for, contiguous or channels_last", _not_as_asked)
+
+    def __init__(self, text: str, rule: Callable[[Sequence[Placed], Sequence[Placed]], Placed | None]) -> None:
+        self.text = text
+        self.refused = rule
+
+
+class Walk(Enum):
+    """How a kernel goes through memory that is not as it demands (`Demand`), and that its look lets pass."""
+
+    BY_STRIDES = "right values"
+    AS_CONTIGUOUS = "it reads and writes them as if they were contiguous"
+    WRITES_CONTIGUOUS = "it reads them as they lie, and writes its result as if it were contiguous"
+    AS_CHANNELS_LAST = "it reads and writes them as if they were channels_last"
+    UNKNOWN = "what it then reads and writes is not known here"
+
+
+# What happens on a device where a demand isn't met. Each was called with every combination of contiguous and
+# channels_last tensors on the kernels themselves, as docs/cortex_m.md says.
+ON_DEVICE: dict[tuple[Look, Walk], str] = {
+    # pattern/*.h, op_add.cpp and its like: the look; broadcast_indexes_range.h: the walk, where it has to broadcast.
+    (Look.ALIKE, Walk.WRITES_CONTIGUOUS): _BY_DEMAND[Demand.ALIKE]
+    # reduce_util.cpp, get_init_index: by strides to the first that it reduces, results one after the other.
+    + " aten.amax aten.amin aten.argmax aten.argmin aten.any",
+    # op_prod.cpp, op_var.cpp: the same without a look.
+    (Look.NONE, Walk.WRITES_CONTIGUOUS): "aten.prod aten.var",
+    # copy_ops_util.cpp, select_copy_util.cpp, op_permute_copy.cpp, op_flip.cpp, op_constant_pad_nd.cpp, op_cumsum.cpp,
+    # op_split_with_sizes_copy.cpp, slice_util.cpp: blocks of getTrailingDims, which are of sizes alone.
+    (Look.ALIKE, Walk.AS_CONTIGUOUS): """
+        aten.cat aten.constant_pad_nd aten.cumsum aten.flip aten.permute_copy aten.select_copy aten.slice_copy
+        aten.split_copy aten.split_with_sizes_copy""",
+    # reduce_util.h, apply_over_dim: the stride of one dimension with the sizes of others, and beyond the tensor's end.
+    (Look.ALIKE, Walk.UNKNOWN): "aten._softmax aten._log_softmax",
+    # upsample_util.cpp (check_upsample_2d_common_args), op_convolution.cpp: by strides after that.
+    (Look.FIRST_ALIKE, Walk.BY_STRIDES): "aten.convolution aten.upsample_nearest2d aten.upsample_bilinear2d",
+    # kernel_ops_util.cpp, check_max_pool2d_with_indices_args.
+    (Look.EITHER, Walk.BY_STRIDES): "aten.max_pool2d_with_indices",
+    # tensor_is_default_dim_order in the kernel's own file. op_quantized_conv2d_nhwc.cpp and its like:
+    # is_contiguous_dim_order.
+    (Look.CONTIGUOUS, Walk.UNKNOWN): """
+        aten._adaptive_avg_pool2d aten.addmm aten.arange aten.avg_pool2d aten.bmm aten.expand_copy aten.full_like
+        aten.index aten.index_select aten.max aten.mean aten.min aten.mm aten.native_group_norm
+        aten.native_layer_norm aten.repeat aten.squeeze_copy aten.sum aten.view_copy""",
+    # op_unsqueeze_copy.cpp: memcpy. op_gather.cpp: by sizes. op_full.cpp: one number everywhere.
+    (Look.NONE, Walk.AS_CONTIGUOUS): """
+        aten.full aten.gather aten.unsqueeze_copy cortex_m.maximum cortex_m.minimum cortex_m.softmax
+        cortex_m.transpose """
+    # cortex_m_ops_common.h, validate_cmsis_nn_tensor_requirements: "TBD: Validate dim_order".
+    + _BY_DEMAND[Demand.IN_PARALLEL],
+    (Look.CHANNELS_LAST, Walk.UNKNOWN): _BY_DEMAND[Demand.CHANNELS_LAST],
+    # copy_ops_util.cpp, check__to_dim_order_copy_args.
+    (Look.AS_ASKED, Walk.BY_STRIDES): _BY_DEMAND[Demand.ANY],
+}
+_FACTS = {name: fact for fact, names in ON_DEVICE.items() for name in names.split()}
+
 # Kernels whose further tensors are no images: weights, tables, scratch memory.
 _READS_FIRST = ("cortex_m.quantized_activation",)
 
@@ -176,6 +288,22 @@ def demand_of(kernel: str) -> Demand:
     return _DEMANDS.get(kernel, Demand.CONTIGUOUS)
 
 
+def on_device(kernel: str, sizes: Sequence[tuple[int, ...]]) -> tuple[Look, Walk] | None:
+    """What a kernel asks of memory orders, and how it walks through such as it doesn't demand.
+
+    Args:
+        kernel: its name without overload.
+        sizes: of the tensors that it reads.
+
+    Returns:
+        None where it isn't known.
+    """
+    known = _FACTS.get(kernel)
+    if known is not None and demand_of(kernel) is Demand.IN_PARALLEL and len(set(sizes)) > 1:
+        return known[0], Walk.AS_CHANNELS_LAST  # a value per channel
+    return known
+
+
 def reads_first_alone(kernel: str) -> bool:
     """Whether only the first of its tensors lies in a memory order that matters."""
     return kernel in _READS_FIRST or demand_of(kernel) is Demand.CHANNELS_LAST
@@ -184,6 +312,17 @@ def reads_first_alone(kernel: str) -> bool:
 def most_dimensions(kernel: str) -> int | None:
     """How many dimensions its first tensor may have; None where any number."""
     return _MOST_DIMENSIONS.get(kernel)
+
+
+def broadcasts_wrong(kernel: str, sizes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether CMSIS-NN goes astray between tensors of such sizes.
+
+    arm_maximum_s8.c and arm_minimum_s8.c step back once a column and forth once a row, and read beyond the smaller
+    one's end. With a single number they don't.
+    """
+    if kernel not in ("cortex_m.maximum", "cortex_m.minimum") or len(set(sizes)) == 1:
+        return False
+    return all(math.prod(each) != 1 for each in sizes)
 
 
 @functools.cache

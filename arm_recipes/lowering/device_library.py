@@ -29,7 +29,7 @@ from arm_recipes.upstream.graphs import (
 from arm_recipes.upstream.private import edge_operators
 
 from .changes import note
-from .device_kernels import most_dimensions, portable_kernels
+from .device_kernels import broadcasts_wrong, most_dimensions, portable_kernels
 from .records import Change
 
 _aten = edge_operators.aten
@@ -72,15 +72,17 @@ def _problem(node: Node) -> str:
         return f"needs a kernel {namespace}::{name}, which executorch's portable library has not"
     if name == "softmax" and arguments_by_name(node)["dim"] % node.meta["val"].dim() != node.meta["val"].dim() - 1:
         return "is over another dimension than the last, the one that CMSIS-NN takes"
+    values = [source.meta.get("val") for source in node.all_input_nodes]
+    if broadcasts_wrong(f"{namespace}.{name}", [tuple(value.shape) for value in values if isinstance(value, Tensor)]):
+        return "has tensors of two sizes, which CMSIS-NN reads in a wrong order"
     if name == "quantized_transpose_conv2d":
         arguments = arguments_by_name(node)
         stride, padding = arguments["stride"][0], arguments["padding"][0]
         if padding % stride:
             return f"has a padding of {padding}, no multiple of its stride of {stride}, which CMSIS-NN computes wrong"
     most = most_dimensions(f"{namespace}.{name}")
-    source = node.all_input_nodes[0].meta.get("val") if node.all_input_nodes else None
-    if most is not None and isinstance(source, Tensor) and source.dim() > most:
-        return f"has an input of {source.dim()} dimensions, and its kernel takes {most}"
+    if most is not None and values and isinstance(values[0], Tensor) and values[0].dim() > most:
+        return f"has an input of {values[0].dim()} dimensions, and its kernel takes {most}"
     return ""
 
 
@@ -135,6 +137,14 @@ def _permute(call: _Call, node: Node) -> Node:
     return call(_aten.permute_copy.default, *node.args)
 
 
+def _greatest(call: _Call, node: Node) -> Node:
+    return call(_aten.maximum.default, *node.args)
+
+
+def _least(call: _Call, node: Node) -> Node:
+    return call(_aten.minimum.default, *node.args)
+
+
 _INSTEAD: dict[Any, tuple[Callable[[_Call, Node], Node], str]] = {
     _aten.linear.default: (_linear, "a matrix product"),
     _aten.hardsigmoid.default: (_hardsigmoid, "a sum, a clamp and a quotient"),
@@ -142,6 +152,8 @@ _INSTEAD: dict[Any, tuple[Callable[[_Call, Node], Node], str]] = {
     _aten.silu.default: (_silu, "a sigmoid and a product"),
     edge_operators.cortex_m.softmax.default: (_softmax, "one over the last dimension, of values turned there and back"),
     edge_operators.cortex_m.transpose.default: (_permute, "aten::permute_copy.out"),
+    edge_operators.cortex_m.maximum.default: (_greatest, "aten::maximum.out"),
+    edge_operators.cortex_m.minimum.default: (_least, "aten::minimum.out"),
 }
 
 

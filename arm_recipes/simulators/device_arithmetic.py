@@ -5,7 +5,7 @@ Each gives what CMSIS-NN's and executorch's own kernels give, to the bit: held t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -99,6 +99,80 @@ def _dilated(name: str) -> Callable[..., Tensor]:
 
     return convolve
 
+
+def _transposed_convolution(
+    out: Tensor,
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    output_padding: list[int],
+    dilation: list[int],
+    input_offset: int,
+    output_offset: int,
+    multipliers: Tensor,
+    shifts: Tensor,
+    *more: Any,
+) -> Tensor:
+    """arm_transpose_conv_s8 of the CMSIS-NN that executorch 1.5 pins, with its fault (`_rows_of`). `out` is what lies
+    where the result is written: of the last rows nothing is, where the padding of the height is no multiple of its
+    stride."""
+    from executorch.backends.cortex_m.passes.passes_utils import requantize_cmsis
+
+    if not transposed_goes_wrong(values.shape[1], stride, padding):
+        arguments = (values, weight, bias, stride, padding, output_padding, dilation, input_offset, output_offset)
+        right: Tensor = torch.ops.cortex_m.quantized_transpose_conv2d(*arguments, multipliers, shifts, *more)
+        return right
+    outputs, height, width, inputs = weight.shape
+    # What each row of the input gives with each row of the kernel: N, C, kernel's row, input's row, W.
+    kernel = weight.permute(3, 0, 1, 2).reshape(inputs, outputs * height, 1, width).to(torch.float64)
+    lines = functional.conv_transpose2d(values.to(torch.float64) + input_offset, kernel, stride=(1, stride[1]))
+    lines = functional.pad(lines, (0, max(0, stride[1] - width)))[..., padding[1] : padding[1] + out.shape[3]]
+    lines = lines.to(torch.int32).view(values.shape[0], outputs, height, values.shape[2], out.shape[3])
+    start = torch.zeros(outputs, dtype=torch.int32) if bias is None else bias
+    rows = [
+        start[:, None] + sum(lines[sample, :, of_kernel, of_input] for of_kernel, of_input in parts)
+        for sample in range(values.shape[0])
+        for parts in _rows_of(values.shape[2], out.shape[2], height, stride[0], padding[0])
+    ]
+    result = out.permute(0, 2, 3, 1).flatten(0, 1).clone()  # N and H, W, C
+    for index, row in enumerate(rows[: len(result)]):
+        for channel in range(outputs):
+            scaled = requantize_cmsis(row[channel], int(multipliers[channel]), int(shifts[channel])) + output_offset
+            result[index, :, channel] = scaled.clamp(*more[:2]).to(torch.int8)
+    return result.view(out.shape[0], out.shape[2], out.shape[3], outputs).permute(0, 3, 1, 2)
+
+
+def transposed_goes_wrong(channels: int, stride: Sequence[int], padding: Sequence[int]) -> bool:
+    """Whether CMSIS-NN computes a transposed convolution of so many input channels wrong. One of many channels and a
+    small stride is another function (arm_transpose_conv_wrapper_s8)."""
+    return padding[0] % stride[0] != 0 and (channels <= 16 or max(stride) > 2)
+
+
+def _rows_of(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> Iterator[list[tuple[int, int]]]:
+    """Row by row what it sums up in its rolling buffer: (row of the kernel, row of the input).
+
+    An input row of which padding cuts off part is not followed by `stride` rows of output but by none, and its part
+    comes to where the next one's begins: right only where that part is a multiple of the stride.
+    """
+    buffer: list[list[tuple[int, int]]] = [[] for _ in range(max(kernel, stride))]
+    for row in range(inputs):
+        top = max(0, padding - row * stride)
+        bottom = max(0, row * stride + kernel - (padding + outputs) - 1)
+        for index, of_kernel in enumerate(range(top, kernel - bottom)):
+            buffer[index].append((of_kernel, row))
+        for _ in range(stride if top == 0 else 0):
+            yield buffer.pop(0)
+            buffer.append([])
+    for row in range(inputs * stride, inputs * stride + kernel - stride):
+        if padding <= row < padding + outputs:
+            yield buffer[0]
+        buffer.append(buffer.pop(0))
+
+
+# Kernels that don't write all of their result, as functions of what lies there before, and of their arguments.
+ONTO: dict[str, Callable[..., Tensor]] = {"cortex_m.quantized_transpose_conv2d.default": _transposed_convolution}
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "aten.upsample_bilinear2d.vec": _bilinear,

@@ -1,7 +1,7 @@
 """A program as its .pte has it: calls of kernels on tensors that lie in planned memory, each in its declared order.
 
-What shares memory in the plan shares it here. A call that its kernel would refuse on the device, or of which it would
-give wrong values for want of the memory order that it takes, is an error.
+What shares memory in the plan shares it here. Each call reads and writes bytes in the order in which its kernel does:
+where that isn't the declared one, the device's wrong values come out. What its kernel refuses is an error.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from executorch.exir.tensor import get_scalar_type
 from torch import Tensor
 
 from arm_recipes.errors import SimulationError
-from arm_recipes.lowering.device_kernels import Placed, demand_of, reads_first_alone
-from arm_recipes.simulators.device_arithmetic import KERNELS
+from arm_recipes.lowering.device_kernels import Placed, Walk
+from arm_recipes.simulators.device_arithmetic import KERNELS, ONTO
 from arm_recipes.simulators.worker.messages import Arrays
 from arm_recipes.upstream.schemas import Kernel, kernel
 
+from .device_calls import Call, memory_order, refuse_missing
 from .edge_program import inverse
 
 _LISTS = (IntList, TensorList, OptionalTensorList)
@@ -177,13 +178,30 @@ def run(program: PlannedProgram, inputs: Sequence[Tensor]) -> list[Tensor]:
     return [memory.tensors[index].clone() for index in program.outputs]
 
 
+def notes_on(program: PlannedProgram) -> tuple[str, ...]:
+    """What there is to say of its calls: which give wrong values as their tensors lie. Up to one that fails."""
+    calls, notes = _Calls(program.values, _slots(program)), []
+    for instruction in program.instructions:
+        if "call" in instruction:
+            try:
+                notes.append(calls.made(instruction["call"], instruction["arguments"]).note)
+            except SimulationError:
+                break
+    return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _slots(program: PlannedProgram) -> dict[int, Slot]:
+    return {index: Slot(**value["slot"]) for index, value in enumerate(program.values) if "slot" in value}
+
+
 class _Memory:
     """A program's tensors, each a view of the memory that it was planned into."""
 
     def __init__(self, program: PlannedProgram) -> None:
         self._values = program.values
         arenas = [torch.zeros(size, dtype=torch.uint8) for size in program.arenas]
-        self._slots = {index: Slot(**value["slot"]) for index, value in enumerate(program.values) if "slot" in value}
+        self._slots = _slots(program)
+        self._calls = _Calls(program.values, self._slots)
         self.tensors: dict[int, Tensor] = {}
         for index, slot in self._slots.items():
             dtype: torch.dtype = getattr(torch, slot.dtype)
@@ -199,60 +217,80 @@ class _Memory:
 
     def call(self, name: str, indices: list[int]) -> None:
         known = _known(name)
-        count = len(known.arguments)
-        outputs = self._flat(indices[count : count + known.outputs])
-        self._check(name, indices[:count], outputs)
+        walk = self._calls.made(name, indices).walk
         positional: list[Any] = []
         keywords: dict[str, Any] = {}
         for (argument, by_name, kind), index in zip(known.arguments, indices, strict=False):
-            value = self._given(index, kind)
+            value = self._given(index, kind, walk)
             if by_name:
                 keywords[argument] = value
             else:
                 positional.append(value)
-        results = _compute(known, positional, keywords)
-        for index, result in zip(outputs, results, strict=True):
+        written = self._calls.results(known, indices)
+        if known.name in ONTO:
+            results = [ONTO[known.name](self.tensors[written[0]], *positional)]
+        else:
+            results = _compute(known, positional, keywords)
+        for index, result in zip(written, results, strict=True):
             if result.shape != self.tensors[index].shape:
                 shapes = f"{list(result.shape)}, and the program declares {list(self.tensors[index].shape)}"
                 raise SimulationError(f"{name} gives a tensor of shape {shapes}.")
-            self.tensors[index].copy_(result)
+            self._seen(index, walk).copy_(result)
 
-    def _given(self, index: int, kind: str) -> Any:
+    def _given(self, index: int, kind: str, walk: Walk) -> Any:
         if index in self.tensors:
-            return self.tensors[index]
+            return self.tensors[index] if walk is Walk.WRITES_CONTIGUOUS else self._seen(index, walk)
         value = self._values[index]
         if "items" in value:
-            return [self._given(item, "") if item >= 0 else None for item in value["items"]]
+            return [self._given(item, "", walk) if item >= 0 else None for item in value["items"]]
         if "ScalarType" in kind and isinstance(value["value"], int):
             return get_scalar_type(value["value"])
         return value["value"]
 
-    def _check(self, name: str, indices: list[int], outputs: list[int]) -> None:
-        """Whether the kernel takes its tensors as they lie."""
-        called = name.partition(".")[0].replace("::", ".")
-        demand = demand_of(called)
-        read = [self._slots[index].placed for index in self._flat(indices)]
-        if reads_first_alone(called):
-            read = read[:1]
-        wanted = demand.wanted(read) if read else ()
-        wrong = next((place for place, order in zip(read, wanted, strict=True) if order is not None), None)
-        if wrong is not None or not demand.gives(read, [self._slots[index].placed for index in outputs]):
-            what = f"a tensor of sizes {wrong.sizes} in memory order {wrong.order}" if wrong else "its result"
-            raise SimulationError(
-                f"{name} takes {demand.text}, and would be handed {what}: on the device it fails with 0x12 "
-                "(InvalidArgument), or gives wrong values."
-            )
+    def _seen(self, index: int, walk: Walk) -> Tensor:
+        """A tensor as a kernel that walks through memory in this way sees it."""
+        tensor, slot = self.tensors[index], self._slots[index]
+        order = memory_order(walk, len(slot.sizes))
+        if order is None:
+            return tensor
+        stored = tensor.permute(slot.order).reshape(-1)
+        return stored.view([slot.sizes[dimension] for dimension in order]).permute(inverse(order))
 
-    def _flat(self, indices: list[int]) -> list[int]:
+
+class _Calls:
+    """The calls of a program, with where their tensors lie."""
+
+    def __init__(self, values: list[dict[str, Any]], slots: dict[int, Slot]) -> None:
+        self._values = values
+        self._places = {index: slot.placed for index, slot in slots.items()}
+
+    def made(self, name: str, indices: list[int]) -> Call:
+        known = _known(name)
+        reads: list[tuple[str, Placed]] = []
+        numbers: dict[str, Any] = {}
+        for (argument, _, _), index in zip(known.arguments, indices, strict=False):
+            items = self._values[index].get("items")
+            if index in self._places:
+                reads.append((argument, self._places[index]))
+            elif items is None:
+                numbers[argument] = self._values[index]["value"]
+            elif any(item in self._places for item in items):
+                named = ((f"{argument}[{position}]", item) for position, item in enumerate(items))
+                reads += [(name, self._places[item]) for name, item in named if item in self._places]
+            else:
+                numbers[argument] = [self._values[item]["value"] for item in items if item >= 0]
+        return Call(name, reads, [self._places[index] for index in self.results(known, indices)], numbers)
+
+    def results(self, known: Kernel, indices: list[int]) -> list[int]:
+        count = len(known.arguments)
         found: list[int] = []
-        for index in indices:
-            value = self._values[index]
-            found += [item for item in value["items"] if item in self._slots] if "items" in value else []
-            found += [index] if index in self._slots else []
+        for index in indices[count : count + known.outputs]:
+            found += self._values[index].get("items", [index])
         return found
 
 
 def _known(name: str) -> Kernel:
+    refuse_missing(name)
     try:
         return kernel(name)
     except LookupError as error:

@@ -18,7 +18,7 @@ from arm_recipes.upstream.programs import read_pte
 
 from .base import SimulatedDelegate, Trace
 from .cortex_m_reference import NAME, Loaded, outputs_of
-from .planned_program import Slot, planned_program, to_message
+from .planned_program import Slot, notes_on, planned_program, to_message
 from .registry import AUTO, REFERENCE
 
 
@@ -30,12 +30,12 @@ class ProgramFile:
         proves: what an agreement of its outputs proves, and what not.
         method: name of the method.
         example: zeros, as the method takes them.
+        notes: which calls give wrong values, on the device as here.
         scales: of its inputs and outputs that stand for real numbers as integers.
     """
 
     name = NAME
     inside = ""
-    notes: tuple[str, ...] = ()
     delegates: tuple[SimulatedDelegate, ...] = ()
     proves = (
         "what the .pte's calls of kernels compute in its planned memory, with CMSIS-NN's integers. It does not prove a "
@@ -79,6 +79,7 @@ class ProgramFile:
         self.scales = declared_io(constants, method)
         self._path, self.method = path, method
         planned = planned_program(program, plans[method])
+        self.notes = notes_on(planned)
         slots = [Slot(**planned.values[index]["slot"]) for index in planned.inputs]
         self.example = tuple(torch.zeros(slot.sizes, dtype=getattr(torch, slot.dtype)) for slot in slots)
         self._program = Loaded(*to_message(planned), timeout=timeout)

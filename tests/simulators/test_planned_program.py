@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import torch
 from executorch.exir.schema import Tensor as Declared
 from torch import Tensor, nn
 
-from arm_recipes import ArmRecipeError, ArmRecipeType, ModelError, SimulationError, export
+from arm_recipes import ArmRecipeError, ArmRecipeType, ModelError, SimulationError, export, verify
+from arm_recipes.lowering.device_kernels import NHWC, Placed
 from arm_recipes.lowering.snapshot import snapshots
 from arm_recipes.simulators import edge_program
+from arm_recipes.simulators.device_calls import Call, refuse_missing
 from arm_recipes.simulators.planned_program import PlannedProgram, from_message, planned_program, run, to_message
 from arm_recipes.simulators.simulate import simulate
 from tests import device_networks, models
 from tests.exports import exported, random_samples
+from tests.script import compile_with_script
 
 _ROW = ArmRecipeType.CORTEX_M55_INT8
 
@@ -70,8 +74,37 @@ def test_a_call_that_a_device_would_refuse_is_refused() -> None:
         if isinstance(value.val, Declared) and value.val.dim_order == [0, 1, 2, 3] and value.val.sizes[1] == 11:
             value.val.dim_order = [0, 2, 3, 1]
     (inputs,) = random_samples(device_networks.example("wrong values: cat"), 1)
-    with pytest.raises(SimulationError, match=r"aten::cat\.out takes contiguous tensors, .* its result: on the device"):
+    with pytest.raises(SimulationError, match=r"aten::cat\.out fails on the device with 0x12 \(Inv.*\) at arg"):
         run(planned_program(program, plan), inputs)
+
+
+def test_verify_shows_the_wrong_values_of_a_program_from_elsewhere(tmp_path: Path) -> None:
+    factory = "tests.device_networks:example('wrong values: cat')"
+    (tmp_path / "model.pte").write_bytes(compile_with_script(factory, "cortex-m55", tmp_path, "-q"))
+    example = device_networks.example("wrong values: cat")
+    report = verify(tmp_path / "model.pte", random_samples(example, 2), float_model=example.model, min_sqnr=10)
+    assert [gate.name for gate in report.failed_gates] == ["min_sqnr"]
+    (note,) = report.notes
+    assert re.match(r"aten::cat\.out is handed argument 'tensors\[0\]', of sizes \[1, 6, 8, 8\] in memory order", note)
+
+
+def test_a_kernel_that_no_device_has_is_told() -> None:
+    with pytest.raises(SimulationError, match=r"no kernel aten::hardswish\.out: .* 0x14 \(OperatorMissing\)"):
+        refuse_missing("aten::hardswish.out")
+    refuse_missing("aten::add.out")
+
+
+def test_what_cmsis_nn_reads_beyond_the_ends_of_is_refused() -> None:
+    sizes = (1, 6, 8, 8), (1, 6, 1, 1)
+    reads = [(name, Placed(size, (0, 1, 2, 3))) for name, size in zip(("self", "other"), sizes, strict=True)]
+    with pytest.raises(SimulationError, match=r"cortex_m::maximum\.out has tensors of sizes \[1, 6, 8, 8\] and"):
+        _ = Call("cortex_m::maximum.out", reads, [reads[0][1]], {}).walk
+
+
+def test_a_kernel_that_is_not_in_the_table_is_refused_where_it_would_be_handed_what_it_may_not_take() -> None:
+    image = Placed((1, 6, 8, 8), NHWC)
+    with pytest.raises(SimulationError, match=r"aten::something_new\.out takes contiguous tensors, .* not known here"):
+        _ = Call("aten::something_new.out", [("self", image)], [image], {}).walk
 
 
 def test_a_file_is_a_function(tmp_path: Path) -> None:
