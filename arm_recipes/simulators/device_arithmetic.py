@@ -107,12 +107,6 @@ def _transposed_convolution(
     bias: Tensor | None,
     stride: list[int],
     padding: list[int],
-    output_padding: list[int],
-    dilation: list[int],
-    input_offset: int,
-    output_offset: int,
-    multipliers: Tensor,
-    shifts: Tensor,
     *more: Any,
 ) -> Tensor:
     """arm_transpose_conv_s8 of the CMSIS-NN that executorch 1.5 pins, with its fault (`_rows_of`). `out` is what lies
@@ -121,9 +115,9 @@ def _transposed_convolution(
     from executorch.backends.cortex_m.passes.passes_utils import requantize_cmsis
 
     if not transposed_goes_wrong(values.shape[1], stride, padding):
-        arguments = (values, weight, bias, stride, padding, output_padding, dilation, input_offset, output_offset)
-        right: Tensor = torch.ops.cortex_m.quantized_transpose_conv2d(*arguments, multipliers, shifts, *more)
+        right: Tensor = torch.ops.cortex_m.quantized_transpose_conv2d(values, weight, bias, stride, padding, *more)
         return right
+    _, _, input_offset, output_offset, multipliers, shifts, least, greatest, *_ = more
     outputs, height, width, inputs = weight.shape
     # What each row of the input gives with each row of the kernel: N, C, kernel's row, input's row, W.
     kernel = weight.permute(3, 0, 1, 2).reshape(inputs, outputs * height, 1, width).to(torch.float64)
@@ -140,7 +134,7 @@ def _transposed_convolution(
     for index, row in enumerate(rows[: len(result)]):
         for channel in range(outputs):
             scaled = requantize_cmsis(row[channel], int(multipliers[channel]), int(shifts[channel])) + output_offset
-            result[index, :, channel] = scaled.clamp(*more[:2]).to(torch.int8)
+            result[index, :, channel] = scaled.clamp(least, greatest).to(torch.int8)
     return result.view(out.shape[0], out.shape[2], out.shape[3], outputs).permute(0, 3, 1, 2)
 
 

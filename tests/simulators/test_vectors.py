@@ -33,7 +33,11 @@ _WRONG = {
     )
 }
 # They mix strides and sizes, and read beyond the ends of their tensors.
-_NOT_KNOWN = {f"{vectors.CALL}aten._softmax", f"{vectors.CALL}aten._log_softmax"}
+_NOT_KNOWN = {
+    f"{vectors.CALL}aten._softmax",
+    f"{vectors.CALL}aten._log_softmax",
+    f"{vectors.SCRIPT}wrong values: extremes per channel",
+}
 # Of the table of what kernels do with other memory orders, what was read in their sources only, or in whole programs.
 _READ_ONLY = """
     aten.addmm aten.arange aten.bmm aten.floor_divide aten.full aten.full_like aten.gather aten.index
@@ -64,7 +68,7 @@ def test_in_every_memory_order_it_does_what_the_kernels_did(name: str) -> None:
             given, failed = [], str(error)
         told = planned_program.notes_on(vector.program)
         if "not known here" in failed:
-            assert name in _NOT_KNOWN and "l" in orders, (orders, failed)
+            assert name in _NOT_KNOWN and (not orders or "l" in orders), (orders, failed)
         elif vector.failed:
             kernel, status = vector.failed.split()
             assert failed.startswith(f"{kernel} fails on the device with {status} (InvalidArgument) at "), (
