@@ -103,6 +103,7 @@ def _run(arguments: list[str], folder: Path, machine: Machine, told: Any) -> Non
     from arm_recipes.cli import group
 
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -163,7 +164,6 @@ def _interrupt(module: str, name: str, number: signal.Signals) -> None:
         return known(*arguments, **given)
 
     setattr(owner, last, interrupted)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
 
 
 _FORKS: Any = None

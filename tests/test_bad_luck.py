@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -172,7 +174,7 @@ def test_no_permission(name: str, mode: int, given: list[str], told: str, folder
 
 _STAGES = [
     ("executorch.export.stages", "TorchExportStage.run", signal.SIGINT),
-    ("executorch.export.stages", "QuantizeStage.run", signal.SIGTERM),
+    ("executorch.export.stages", "QuantizeStage.run", signal.SIGHUP),
     ("executorch.export.stages", "EdgeTransformAndLowerStage.run", signal.SIGINT),
     ("executorch.backends.arm.ethosu.backend", "vela_compile", signal.SIGTERM),
     ("executorch.export.stages", "ExecutorchStage.run", signal.SIGINT),
@@ -192,6 +194,58 @@ def test_a_signal_at_each_stage(module: str, function: str, number: signal.Signa
     written = module == "arm_recipes.reporting.build"  # and whole, before it was reported
     assert [name.split()[0] for name in _files(done)] == ["out/a.pte"] * written
     assert [path.name for path in temporary.iterdir() if not path.name.startswith("torchinductor_")] == []
+    assert _running_in(folder) == []
+
+
+def _running_in(folder: Path) -> list[str]:
+    """Command lines of processes that have the folder as their current one, after a while in which they may end."""
+    for _ in range(100):
+        running = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended
+                if (process / "cwd").readlink().is_relative_to(folder):
+                    running.append((process / "cmdline").read_text().replace("\0", " "))
+        if not running:
+            break
+        time.sleep(0.1)
+    return running
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        ("executorch.backends.arm.ethosu.backend", "vela_compile"),
+        ("arm_recipes.simulators.worker.messages", "read"),  # the simulator runs
+        ("os", "replace"),
+    ],
+)
+def test_killed_at_a_stage(module: str, function: str, folder: Path) -> None:
+    """Nothing can be undone then. What there is has its whole content, and no process goes on."""
+    machine = Machine({"TMPDIR": str(_made(folder / "temporary"))}, interrupted=(module, function, signal.SIGKILL))
+    assert run([*_EXPORT, "--output", "out/a.pte"], folder, machine).status == -signal.SIGKILL
+    assert not (folder / "out/a.pte").exists()
+    assert _running_in(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_simulator_runs(number: signal.Signals, folder: Path) -> None:
+    line = ["verify", "model.py", "-r", "ethosu-u55-int8", "--shape", "1x3x8x8", "--report", "out/r.html"]
+    machine = Machine(interrupted=("arm_recipes.simulators.worker.messages", "read", number))
+    done = run(line, folder, machine)
+    assert done.status == 128 + number, done.err
+    assert "Traceback" not in done.err and _files(done) == [] and _running_in(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_sweep_runs(number: signal.Signals, folder: Path) -> None:
+    """What is done is kept, and the status is that of the signal all the same."""
+    line = ["sweep", "model.py", "-r", "ethosu-u55-int8", "--shape", "1x3x8x8", "--macs", "64", "--workers", "1"]
+    machine = Machine(interrupted=("arm_recipes.sweeping.store", "Store.add", number))
+    done = run([*line, "--resume", "out/s.json", "--json"], folder, machine)
+    assert done.status == 128 + number, done.err
+    told = json.loads(done.out)
+    assert (told["status"], told["result"]["interrupted"], "Traceback" in done.err) == (done.status, True, False)
+    assert [name.split()[0] for name in _files(done)] == ["out/s.json"] and _running_in(folder) == []
 
 
 def test_two_processes_write_one_file(folder: Path) -> None:
@@ -230,17 +284,39 @@ def test_a_converter_that(does: str, told: str, folder: Path) -> None:
     assert [name for name in _files(done) if name.startswith("out")] == []
 
 
-@pytest.mark.vgf
-def test_a_converter_that_hangs_ends_with_the_command(folder: Path) -> None:
-    machine = _converter(folder, f"echo $$ > {folder}/pid; exec sleep 300")
-    command = Command(_VGF, folder, machine)
+def _ended_while_a_tool_hangs(line: list[str], number: signal.Signals, folder: Path, machine: Machine) -> None:
+    command = Command(line, folder, machine)
     pid = folder / "pid"
     deadline = time.monotonic() + 60
     while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert command.process.pid is not None
-    os.kill(command.process.pid, signal.SIGTERM)
+    assert pid.exists(), command.done().err
+    os.kill(command.process.pid, number)
     done = command.done()
-    assert done.status == 128 + signal.SIGTERM, done.err
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    assert done.status == (-number if number == signal.SIGKILL else 128 + number), done.err
+    assert not (folder / "out/a.pte").exists() and _running_in(folder) == []
+
+
+@pytest.mark.vgf
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_converter_that_hangs_ends_with_the_command(number: signal.Signals, folder: Path) -> None:
+    machine = _converter(folder, f"echo $$ > {folder}/pid; exec sleep 300")
+    _ended_while_a_tool_hangs(_VGF, number, folder, machine)
+
+
+_KERNELS = "quantize_per_tensor", "dequantize_per_tensor", "quantized_linear"
+
+
+@pytest.mark.cortex_m
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_board_that_hangs_ends_with_the_command(number: signal.Signals, folder: Path) -> None:
+    program = folder / "bin/qemu-system-arm"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncd {folder}; echo $$ > pid; exec sleep 300\n")
+    program.chmod(0o755)
+    (folder / "linear.py").write_text("import torch\nmodel = torch.nn.Linear(4, 4).eval()\n")
+    (folder / "runner.elf").write_bytes(b"".join(f"cortex_m::{kernel}.out\0".encode() for kernel in _KERNELS))
+    line = ["verify", "linear.py", "-r", "cortex-m55-int8", "--shape", "1x4", "--simulator", "qemu"]
+    machine = Machine({"PATH": f"{program.parent}:{os.environ['PATH']}"})
+    _ended_while_a_tool_hangs([*line, "--runner", "runner.elf"], number, folder, machine)

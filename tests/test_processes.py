@@ -15,12 +15,14 @@ import pytest
 
 _ROOT = Path(__file__).parents[1]
 
-_SWEEP = """
-import sys, time
+# Vela and the reference model hold Python's lock while they compute, so that no other thread runs; so does this.
+_COMPUTES = "import ctypes, os; open(f'runs{os.getpid()}', 'w').close(); ctypes.PyDLL(None).sleep(60)"
+_SWEEP = f"""
+import pathlib, time
 from arm_recipes.sweeping.executors import _processes
 with _processes(2) as pool:
-    tasks = [pool.submit(time.sleep, 60) for _ in range(2)]
-    while len(pool._processes) < 2 or not all(task.running() for task in tasks):
+    tasks = [pool.submit(exec, {_COMPUTES!r}) for _ in range(2)]
+    while len(list(pathlib.Path().glob("runs*"))) < 2:
         time.sleep(0.05)
     print(*pool._processes, flush=True)
     time.sleep(60)
@@ -31,6 +33,21 @@ from arm_recipes.simulators.worker.process import running
 process = running("tosa", "it")
 print(process._process.pid, flush=True)
 process._process.send_signal(19)  # it does not see that its input ends
+time.sleep(60)
+"""
+_COMPUTING = f"""
+import os, pathlib, sys, threading, time
+open("tosa_reference_model.py", "w").write("def run(*a, **k):\\n    {_COMPUTES}")
+sys.path.insert(0, os.getcwd())
+import numpy as np
+from arm_recipes.simulators.worker.process import running
+process = running("tosa", "it")
+process.call({{"do": "load", "graph": ""}}, {{"graph": np.zeros(1)}}, timeout=60)
+given = {{"do": "run", "graph": ""}}, {{}}
+threading.Thread(target=process.call, args=given, kwargs={{"timeout": 60}}, daemon=True).start()
+while not list(pathlib.Path().glob("runs*")):
+    time.sleep(0.05)
+print(process._process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -67,7 +84,9 @@ def _alive(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc who is alive")
-@pytest.mark.parametrize("code", [_SWEEP, _SIMULATOR, _TOOL], ids=["sweep", "simulator", "tool"])
+@pytest.mark.parametrize(
+    "code", [_SWEEP, _SIMULATOR, _COMPUTING, _TOOL], ids=["sweep", "simulator", "simulator that computes", "tool"]
+)
 def test_they_end_with_their_parent(code: str, tmp_path: Path) -> None:
     with _started(code, tmp_path) as (parent, workers):
         assert workers and all(map(_alive, workers))
@@ -135,7 +154,7 @@ import importlib.abc, os, signal, sys, time
 class Interrupted(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == "{name}":
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.{number})
             time.sleep(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
 sys.meta_path.insert(0, Interrupted())
@@ -146,11 +165,21 @@ sys.exit(main())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-@pytest.mark.parametrize("name", ["click", "arm_recipes.recipes.catalog", "torch", "executorch.exir"])
-def test_ctrl_c_while_it_is_imported(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("click", "SIGINT"),
+        ("arm_recipes.recipes.catalog", "SIGINT"),
+        ("torch", "SIGINT"),
+        ("torch", "SIGTERM"),
+        ("torch", "SIGHUP"),
+        ("executorch.exir", "SIGINT"),
+    ],
+)
+def test_a_signal_while_it_is_imported(name: str, number: str, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("import torch\nmodel = torch.nn.Linear(4, 4).eval()\n")
     done = subprocess.run(
-        [sys.executable, "-c", _IMPORTS.format(name=name)],
+        [sys.executable, "-c", _IMPORTS.format(name=name, number=number)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         capture_output=True,
@@ -158,6 +187,7 @@ def test_ctrl_c_while_it_is_imported(name: str, tmp_path: Path) -> None:
         timeout=60,
     )
     last = done.stderr.strip().splitlines()[-1]
-    assert (done.returncode, last) == (130, "interrupted; no file is left half-written")
+    told = "interrupted" if number == "SIGINT" else f"ended by {number}"
+    assert (done.returncode, last) == (128 + getattr(signal, number), f"{told}; no file is left half-written")
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model.py"]

@@ -321,7 +321,7 @@ def _converter(check: Check, tool: _Tool, version: str | None, required: Specifi
         except ToolError as error:
             return replace(check, status=BROKEN, detail=str(error), action=_install(tool, required))
         if finished.status != 0:
-            detail = f"{path} ends with status {finished.status}: {finished.last_words(1)}"
+            detail = f"{path} {finished.end}: {finished.last_words(1)}"
             return replace(check, status=BROKEN, detail=detail, action=_install(tool, required))
     return replace(check, detail=path) if version is None else _versioned(check, tool, version, required)
 

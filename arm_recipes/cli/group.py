@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        with signals_end_it():
-            status = _run(arguments)
+        with signals_end_it() as raised:
+            status = _run(arguments, raised)
             sys.stdout.flush()
             return status
     except click.ClickException as error:
@@ -63,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, raised: list[Terminated]) -> int:
     code = cli.main(
         args=None if arguments is None else list(arguments),
         prog_name="arm-recipes",
         complete_var=COMPLETE,
         standalone_mode=False,
+        obj=raised,
     )
     return code if isinstance(code, int) else 0
 

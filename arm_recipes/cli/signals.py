@@ -22,19 +22,25 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def signals_end_it() -> Iterator[None]:
-    """Within the context such a signal raises `Terminated`, unless something else handles it."""
+def signals_end_it() -> Iterator[list[Terminated]]:
+    """Within the context such a signal raises `Terminated`, unless something else handles it.
+
+    Yields:
+        What was raised so far, for those who catch it as Ctrl-C, and end later.
+    """
+    raised: list[Terminated] = []
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raised.append(Terminated(number))
+        raise raised[-1]
+
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _end)
+                before[number] = signal.signal(number, end)
     try:
-        yield
+        yield raised
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(number)

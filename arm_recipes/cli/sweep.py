@@ -31,6 +31,7 @@ from .shared import (
     recipe_option,
     result_options,
 )
+from .signals import Terminated
 from .types import Limit, Several
 
 if TYPE_CHECKING:
@@ -192,16 +193,18 @@ def _sweep(command: SweepOptions, arguments: dict[str, Any], compiling: Compilin
 
 def _end(command: SweepOptions, result: SweepResult, best: Point | None, files: dict[str, Path]) -> None:
     """Print the result, and end with its status."""
+    ended: list[Terminated] = click.get_current_context().obj or []
+    interrupted = 128 + ended[-1].number if ended else 130
     status = 1 if not result.done else NOT_GOOD_ENOUGH if best is None else 0
     show(
         result,
         command,
         files,
-        status=130 if result.interrupted else status,
+        status=interrupted if result.interrupted else status,
         text=lambda width: result.text(width) + _chosen(command, best, width),
     )
     if result.interrupted:
-        raise click.Abort
+        raise ended[-1] if ended else click.Abort
     if not result.done:
         complain(f"error: every point failed. The first: {result.points[0].error}")
     elif best is None:

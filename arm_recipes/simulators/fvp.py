@@ -97,7 +97,7 @@ class Fvp(OnBoard):
         if finished.status != 0 or wrong:
             words = " / ".join(wrong[:3]) or finished.last_words()
             raise SimulationError(
-                f"{self.name} ended with status {finished.status}. It said: {words}. Is the "
+                f"{self.name} {finished.end}. It said: {words}. Is the "
                 f"runner in {RUNNER} built for this board, with the kernels and the memory that the program needs?"
             )
 

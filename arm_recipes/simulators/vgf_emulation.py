@@ -6,9 +6,10 @@ Needs Arm's scenario runner, emulation layer and VGF library (the extra ``vulkan
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class VgfEmulation(TosaReference):
             (Path(folder) / "graph.vgf").write_bytes(vgf)
             command = [str(self._dump), "--input", "graph.vgf", "--output", "scenario.json", "--scenario-template"]
             self._call(command, Path(folder))
-            scenario: dict[str, Any] = json.loads((Path(folder) / "scenario.json").read_text())
+            with self._read(self._dump.name):
+                scenario: dict[str, Any] = json.loads((Path(folder) / "scenario.json").read_text())
             return scenario
 
     def _run(self, name: str, inputs: Sequence[np.ndarray[Any, Any]] | None) -> list[np.ndarray[Any, Any]]:
@@ -87,7 +89,18 @@ class VgfEmulation(TosaReference):
             (here / "scenario.json").write_text(json.dumps(scenario))
             dry = ["--dry-run"] if inputs is None else []
             self._call([*self._runner, "--scenario", "scenario.json", "--output", ".", *dry], here, self._environment)
-            return [np.load(here / tensor["dst"], allow_pickle=False) for tensor in gives] if inputs is not None else []
+            if inputs is None:
+                return []
+            with self._read(Path(self._runner[0]).name):
+                return [np.load(here / tensor["dst"], allow_pickle=False) for tensor in gives]
+
+    @contextlib.contextmanager
+    def _read(self, tool: str) -> Iterator[None]:
+        """Read what a tool wrote."""
+        try:
+            yield
+        except (OSError, ValueError, EOFError) as error:
+            raise SimulationError(f"{self.name}: {tool} wrote nothing that can be read ({error}). {_NEEDED}") from error
 
     def _call(self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
         finished = run_tool(
@@ -101,12 +114,14 @@ class VgfEmulation(TosaReference):
         )
         if finished.status != 0:
             raise SimulationError(
-                f"{self.name}: {Path(command[0]).name} ended with status {finished.status}. It said last: "
-                f"{finished.last_words()}. A Vulkan loader of 1.4 and Mesa 25 are needed; a Linux tree that "
-                f"has them can be named by the environment variable {ROOT}."
+                f"{self.name}: {Path(command[0]).name} {finished.end}. It said last: {finished.last_words()}. {_NEEDED}"
             )
 
 
+_NEEDED = (
+    "A Vulkan loader of 1.4 and Mesa 25 are needed; a Linux tree that has them can be named by the environment "
+    f"variable {ROOT}."
+)
 _DTYPES: dict[str, Any] = {
     "VK_FORMAT_R8_SINT": np.int8,
     "VK_FORMAT_R8_BOOL_ARM": np.bool_,

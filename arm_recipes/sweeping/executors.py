@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from arm_recipes.errors import ArmRecipeError, ToolError
+from arm_recipes.tools.processes import kill_workers
 from arm_recipes.tools.vela.compiler import Outline, VelaFailure, outline, start_worker
 
 # Jobs that are handed to an executor and not done. Each takes its graphs along, megabytes of weights.
@@ -113,6 +114,9 @@ def _processes(count: int) -> Iterator[Executor]:
         pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=start_worker)
         try:
             yield pool
+        except BaseException:  # such as Ctrl-C: nobody waits for what is begun any more, and Vela may hang
+            kill_workers(pool)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import IO, Any
 
 from arm_recipes.errors import SimulationError, ToolError
 
-from .processes import END_WITH_THREAD, run_tool
+from .processes import how_it_ended, kill_group, run_tool, started
 
 QEMU = "qemu-system-arm"
 MACHINE = "mps3-an547"  # a Corstone-300: Cortex-M55 with MVE, no NPU
@@ -141,18 +139,19 @@ def run_packaged(qemu: Path, runner: Runner, program: bytes, inputs: bytes, fold
     command += ["-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"]
     for file, address in loaded:
         command += ["-device", f"loader,file={file},addr={address:#x},force-raw=on"]
-    with _started(command) as process:
-        timer = threading.Timer(timeout, process.kill)
+    with started(command, name=QEMU, stderr=subprocess.STDOUT) as process:
+        timer = threading.Timer(timeout, kill_group, [process])
         timer.start()
         try:
             said = _until_the_end(process.stdout)
             late = not timer.is_alive()
             written = _WRITTEN.search(said)
             if written is None or _END.search(said) is None:
-                raise SimulationError(_failure(said, timeout if late else None))
+                raise SimulationError(_failure(said, _end(process), timeout if late else None))
             outputs = _memory(folder, _OUTPUT, int(written[2]))
         finally:
             timer.cancel()
+            timer.join()  # it may be at it already
     used = {name: int(peak) for name, peak in _USED.findall(said)}
     return Ran(outputs, used.get("Method"), used.get("Temp"))
 
@@ -178,7 +177,7 @@ def run_semihosted(
         advice="Give verify a longer timeout=.",
     )
     if finished.status != 0:
-        raise SimulationError(_failure(finished.said, None))
+        raise SimulationError(_failure(finished.said, finished.end if finished.status < 0 else "", None))
     outputs = sorted(folder.glob("out-*.bin"), key=lambda file: int(file.stem.rpartition("-")[2]))
     return Ran(b"".join(file.read_bytes() for file in outputs))
 
@@ -206,27 +205,6 @@ def _without_npu(runner: Path) -> bytes:
     return bytes(content)
 
 
-@contextlib.contextmanager
-def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            preexec_fn=END_WITH_THREAD,
-        )
-    except OSError as error:
-        raise ToolError(f"{command[0]} can't be started: {error}.") from error
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def _until_the_end(stream: IO[str] | None) -> str:
     assert stream is not None
     lines: list[str] = []
@@ -237,19 +215,30 @@ def _until_the_end(stream: IO[str] | None) -> str:
     return "".join(lines)
 
 
+def _end(process: subprocess.Popen[str]) -> str:
+    """How QEMU ended; nothing where it didn't, and only the program on its board did."""
+    try:
+        return how_it_ended(process.wait(1))
+    except subprocess.TimeoutExpired:
+        return ""
+
+
 def _memory(folder: Path, address: int, size: int) -> bytes:
     """The board's memory, by QEMU's own protocol."""
     copy = folder / "memory"
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(folder / "qmp"))
-        with connection.makefile("rw") as stream:
-            stream.readline()  # the greeting
-            save = {"val": address, "size": size, "filename": str(copy)}
-            for request in ({"execute": "qmp_capabilities"}, {"execute": "pmemsave", "arguments": save}):
-                answer = _answer(stream, request)
-                if "error" in answer:
-                    raise SimulationError(f"{QEMU} can't show the board's memory: {answer['error'].get('desc')}.")
-    return copy.read_bytes()
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(folder / "qmp"))
+            with connection.makefile("rw") as stream:
+                stream.readline()  # the greeting
+                save = {"val": address, "size": size, "filename": str(copy)}
+                for request in ({"execute": "qmp_capabilities"}, {"execute": "pmemsave", "arguments": save}):
+                    answer = _answer(stream, request)
+                    if "error" in answer:
+                        raise SimulationError(f"{QEMU} can't show the board's memory: {answer['error'].get('desc')}.")
+        return copy.read_bytes()
+    except (OSError, json.JSONDecodeError) as error:  # it ended meanwhile
+        raise SimulationError(f"{QEMU} did not show the board's memory: {error}. Run it once more.") from error
 
 
 def _answer(stream: IO[str], request: dict[str, Any]) -> dict[str, Any]:
@@ -261,7 +250,7 @@ def _answer(stream: IO[str], request: dict[str, Any]) -> dict[str, Any]:
             return answer
 
 
-def _failure(said: str, timeout: float | None) -> str:
+def _failure(said: str, end: str, timeout: float | None) -> str:
     told = list(dict.fromkeys(_WRONG.findall(said)))
     words = " / ".join(told[:4]) or " / ".join(said.strip().splitlines()[-3:]) or "nothing"
     if timeout is not None:
@@ -273,4 +262,4 @@ def _failure(said: str, timeout: float | None) -> str:
         words += (
             f". Its kernels are of another executorch than the program: set {RUNNER} to a runner of executorch 1.5.1"
         )
-    return f"The runner on {QEMU} failed. It said: {words}."
+    return f"The runner on {QEMU} failed{f', as that {end}' if end else ''}. It said: {words}."

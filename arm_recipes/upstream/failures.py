@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import subprocess
 import tempfile
 import traceback
@@ -14,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import ObserverBase
 
-from arm_recipes.tools.processes import Finished
+from arm_recipes.tools.processes import Finished, how_it_ended
 
 from .graphs import is_operator, module_path, operator_name, quantizes, stack_path, where
 from .private import HigherOrderOperator
@@ -53,7 +52,7 @@ def words(error: BaseException) -> str:
     that failed, its last words."""
     if isinstance(error, subprocess.CalledProcessError):
         finished = Finished(error.returncode, _text(error.stdout) + _text(error.stderr))
-        return f"{error.cmd[0]}, which ended with status {finished.status}: {finished.last_words(1)}"
+        return f"{error.cmd[0]}, which {finished.end}: {finished.last_words(1)}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for index, line in enumerate(lines) if index == 0 or line.startswith("While executing")]
     return f"{type(error).__name__}: {'; '.join(told) or 'without a message'}"
@@ -78,8 +77,8 @@ def of_this_machine(error: BaseException) -> str | None:
     if isinstance(innermost, MemoryError):
         return f"this machine has not the memory for it ({words(innermost)}). Free some, or take a smaller model."
     if isinstance(innermost, subprocess.CalledProcessError) and innermost.returncode < 0:
-        name = signal.Signals(-innermost.returncode).name
-        return f"{innermost.cmd[0]} was ended by {name}. Is it the one that you want? arm-recipes doctor looks at it."
+        end = how_it_ended(innermost.returncode)
+        return f"{innermost.cmd[0]} {end}. Is it the one that you want? arm-recipes doctor looks at it."
     if not isinstance(innermost, OSError):
         return None
     if isinstance(innermost, FileNotFoundError) and from_lowering(error):

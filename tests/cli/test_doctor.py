@@ -40,7 +40,7 @@ def test_a_converter_that_does_not_start_is_broken(
     (check,) = [check for check in result["checks"] if check["name"] == "model-converter"]
     assert not result["ok"]
     assert check["status"] == "broken"
-    assert check["detail"] == f"{program} ends with status 7: no such symbol"
+    assert check["detail"] == f"{program} ended with status 7: no such symbol"
     assert check["action"].startswith("Install it with: pip install 'ai_ml_sdk_model_converter")
     assert json.loads(doctor.DoctorReport.from_dict(result).to_json()) == result
 

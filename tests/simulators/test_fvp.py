@@ -19,7 +19,7 @@ from tests import models
 
 # Looks up what to answer by the inputs' bytes; the file that stands for the runner says what else to do.
 _STAND_IN = """#!{python}
-import hashlib, json, pathlib, shlex, sys, time
+import hashlib, json, os, pathlib, shlex, signal, sys, time
 given = sys.argv[1:]
 settings = dict(given[at + 1].split("=", 1) for at, word in enumerate(given) if word == "-C")
 (cpu,) = [key.partition(".semihosting-cwd")[0] for key in settings if key.endswith(".semihosting-cwd")]
@@ -37,6 +37,7 @@ answers = runner.parent / "answers"
 (runner.parent / "seen.pte").write_bytes((folder / dict(pairs)["-m"]).read_bytes())
 mode = runner.read_text()
 if mode == "hang": time.sleep(60)
+if mode.startswith("SIG"): os.kill(os.getpid(), getattr(signal, mode))
 if mode == "fault": print("Hard fault at 0x0")
 if mode == "error": print("E [executor_runner] missing operator")
 if mode == "crash": print("no license", file=sys.stderr); sys.exit(9)
@@ -124,6 +125,8 @@ def test_the_pte_and_every_sample_go_over_and_the_outputs_come_back(
     ("mode", "message"),
     [
         ("hang", "FVP_Corstone_SSE-300_Ethos-U55 did not answer within 1 s, and was stopped."),
+        ("SIGSEGV", "was ended by SIGSEGV. It said: nothing. Is the runner"),
+        ("SIGKILL", "was ended by SIGKILL. It said: nothing. Is the runner"),
         ("crash", "ended with status 9. It said: no license."),
         ("fault", "It said: Hard fault at 0x0."),
         ("error", r"It said: E \[executor_runner\] missing operator\. Is the runner in ARM_RECIPES_FVP_RUNNER"),

@@ -29,7 +29,7 @@ from arm_recipes import (
     sweep,
     vela_estimates,
 )
-from arm_recipes.sweeping.executors import _hidden_main
+from arm_recipes.sweeping.executors import Job, _hidden_main, run_jobs
 from arm_recipes.tools.vela.compiler import VelaFailure
 from tests.models import linear
 from tests.sweeping.test_retarget import _two_subgraphs
@@ -222,6 +222,43 @@ def test_a_killed_worker_loses_no_point() -> None:
     thread.join()
     assert killed
     assert (len(result.points), result.failed) == (16, ())
+
+
+@pytest.fixture
+def another_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a Vela in the place of the real one, for worker processes."""
+    file = tmp_path / "ethosu/vela/vela.py"
+    file.parent.mkdir(parents=True)
+    (file.parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return lambda does: (file.write_text(f"import os, time\ndef main(args):\n    {does}\n"), None)[1]
+
+
+@pytest.mark.ethos_u
+def test_a_vela_that_crashes_is_a_point_that_failed(another_vela: Callable[[str], None]) -> None:
+    another_vela("os.kill(os.getpid(), 11)")
+    outcomes = dict(run_jobs([Job((b"graph",), ["--flag"])] * 2, None, 1))
+    assert outcomes == dict.fromkeys(range(2), "Vela ended its process (a crash, or out of memory)")
+
+
+@pytest.mark.ethos_u
+def test_ctrl_c_waits_for_no_vela(another_vela: Callable[[str], None]) -> None:
+    another_vela("open('began', 'w').close(); time.sleep(30); open('done', 'w').close()")
+
+    def interrupt() -> None:
+        while not Path("began").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs([Job((b"graph",), ["--flag"])], None, 1))
+    thread.join()
+    assert not multiprocessing.active_children()
+    assert not Path("done").exists()
 
 
 def test_workers_do_not_import_the_main_script() -> None:

@@ -45,8 +45,9 @@ def read(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
 
 def serve(handle: Handler) -> None:
     """The life of a simulator's process: answer messages on standard input until it is closed, or the process that
-    started it, whose ID is the last of its arguments, has ended."""
-    end_with(int(sys.argv[-1]))
+    started it has ended. Arguments: that one's ID, and the pipe that it holds; on Windows 0."""
+    parent, held = map(int, sys.argv[-2:])
+    end_with(parent, held or None)
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a simulator prints would come between the replies
     while True:

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from arm_recipes.errors import SimulationError
-from arm_recipes.tools.processes import ELSEWHERE
+from arm_recipes.tools.processes import ELSEWHERE, how_it_ended
 
 from . import messages
 
@@ -34,13 +34,19 @@ class Process:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         # The folders that this process imports from, wherever they came from.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
+        reading, held = (None, None) if os.name == "nt" else os.pipe()
+        self._held: int | None = held
+        run = [sys.executable, "-c", f"{ELSEWHERE}{_RUN}", f"{__package__}.{module}"]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"{ELSEWHERE}{_RUN}", f"{__package__}.{module}", str(os.getpid())],
+            [*run, str(os.getpid()), str(reading or 0)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
             env=environment,
+            pass_fds=() if reading is None else (reading,),
         )
+        if reading is not None:
+            os.close(reading)
         self._lock = threading.Lock()
         self._started = False
 
@@ -96,6 +102,9 @@ class Process:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         for stream in (self._process.stdin, self._process.stdout, self._said):
             if stream is not None:
                 with contextlib.suppress(OSError):  # what was not sent any more
@@ -104,17 +113,20 @@ class Process:
     def _epitaph(self, timeout: float | None) -> str:
         status = self._process.wait()
         if timeout is not None:
-            return (
-                f"{self.name} did not answer within {timeout:g} s, and was stopped. Give verify a longer timeout=, or "
-                "a smaller model."
-            )
+            advice = "Give verify a longer timeout=, or a smaller model." if self._started else "Is this machine busy?"
+            did = "answer" if self._started else "start"
+            return f"{self.name} did not {did} within {timeout:g} s, and was stopped. {advice}"
         self._said.seek(0)
         words = self._said.read().decode(errors="replace").strip().splitlines()[-5:]
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         said = f" It said last: {' / '.join(words)}." if words else ""
+        if not self._started:
+            return (
+                f"{self.name} {how_it_ended(status)} as it started.{said} arm-recipes doctor looks at what is "
+                "installed here."
+            )
         return (
-            f"{self.name} {how} while it ran the program.{said} The program may be broken; export once more, and "
-            "report this with the model if it happens again."
+            f"{self.name} {how_it_ended(status)} while it ran the program.{said} The program may be broken; export "
+            "once more, and report this with the model if it happens again."
         )
 
 

@@ -126,7 +126,7 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
-        end_with(parent.pid)
+        end_with(parent.pid, parent.sentinel)
     _upstream()
 
 
