@@ -1,4 +1,5 @@
-"""Whatever is given is taken, or refused by an error of ours, in a message that can be read: by hypothesis.
+"""Whatever is given is taken, or refused by an error of ours, in a message that can be read: by hypothesis. Each case
+may take a second of CPU time, all of a test 300 MB, and none leaves a file where it runs.
 
 `pytest tests/test_properties.py --hypothesis-profile=long` goes through 25 times as much.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,12 +51,24 @@ pytest.importorskip("ethosu.vela")  # legal values are asked of it
 
 @pytest.fixture(autouse=True)
 def takes_little_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of all a test's examples: 300 MB at most, and no file where they run."""
     monkeypatch.chdir(tmp_path)
+    with _little_memory():
+        yield
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def _little_memory() -> Iterator[None]:
+    _forget_the_most()
     before = _most_memory_mb()
     yield
     assert _most_memory_mb() - before < 300
-    assert list(tmp_path.iterdir()) == []
+
+
+def _forget_the_most() -> None:
+    """Start from what there is now. Elsewhere than on Linux what an earlier test took hides what this one takes."""
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _most_memory_mb() -> float:
@@ -70,11 +84,55 @@ _RECIPES = st.sampled_from(catalog.RECIPES)
 
 
 @contextlib.contextmanager
-def _taken_or_refused() -> Iterator[None]:
+def _in_time() -> Iterator[None]:
+    """Ends what takes a second of CPU time, which is no more on a machine that is busy; the most is a tenth of that."""
+    late: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        late.append(number)
+        raise TimeoutError("it takes more than a second of CPU time")
+
+    if os.name == "nt":  # has no such clock
+        yield
+        return
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, 1)
     try:
         yield
-    except ArmRecipeError as error:
-        assert len(str(error)) < _MOST, "a message that no one reads"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert not late, "what ended it was taken for an error of the input"
+
+
+@contextlib.contextmanager
+def _taken_or_refused() -> Iterator[None]:
+    with _in_time():
+        try:
+            yield
+        except ArmRecipeError as error:
+            assert len(str(error)) < _MOST, "a message that no one reads"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of other systems not all is measured")
+def test_the_limits_hold() -> None:
+    block = bytearray(400_000_000)  # an earlier test's, that this one must not hide behind
+    block[::4096] = bytes(len(block[::4096]))
+    del block
+    with pytest.raises(AssertionError), _little_memory():
+        block = bytearray(400_000_000)
+        block[::4096] = bytes(len(block[::4096]))
+        del block
+    _forget_the_most()  # or this test fails in its turn
+    with pytest.raises(TimeoutError), _taken_or_refused():
+        while True:
+            pass
+    with pytest.raises(AssertionError, match="taken for an error"), _taken_or_refused():
+        try:
+            while True:
+                pass
+        except TimeoutError as error:
+            raise ArmRecipeError("the input is wrong") from error
 
 
 @st.composite
@@ -193,7 +251,7 @@ _WORDS = st.sampled_from(_LINE.split())
 def test_a_command_line(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, _in(folder):
         silent = io.StringIO()
-        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        with _in_time(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             assert group.main(words) in (0, 1, 2, 3)
 
 
