@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from arm_recipes import ArmRecipeError, ArmRecipeType, ModelError, SimulationError, export, verify
 from arm_recipes.lowering.device_kernels import NHWC, Placed
 from arm_recipes.lowering.snapshot import snapshots
+from arm_recipes.recipes import catalog
 from arm_recipes.simulators import edge_program
 from arm_recipes.simulators.device_calls import Call, refuse_missing
 from arm_recipes.simulators.planned_program import PlannedProgram, from_message, planned_program, run, to_message
@@ -80,7 +81,9 @@ def test_a_call_that_a_device_would_refuse_is_refused() -> None:
 
 def test_verify_shows_the_wrong_values_of_a_program_from_elsewhere(tmp_path: Path) -> None:
     factory = "tests.device_networks:example('wrong values: cat')"
-    (tmp_path / "model.pte").write_bytes(compile_with_script(factory, "cortex-m55", tmp_path, "-q"))
+    (tmp_path / "model.pte").write_bytes(
+        compile_with_script(factory, catalog.BY_NAME["CORTEX_M55_INT8"].target.name, tmp_path, "-q")
+    )
     example = device_networks.example("wrong values: cat")
     report = verify(tmp_path / "model.pte", random_samples(example, 2), float_model=example.model, min_sqnr=10)
     assert [gate.name for gate in report.failed_gates] == ["min_sqnr"]
