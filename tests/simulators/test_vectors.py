@@ -115,5 +115,8 @@ def test_the_page_lists_the_kernels_that_were_measured_and_those_that_were_not()
     names = {match.group(1) for match in re.finditer(r"`([a-z_]+\.\w+)`", told[1])}
     assert names == {kernel.rpartition(".")[0] if kernel.count(".") > 1 else kernel for kernel in measured}
     others = {match.group(1) for match in re.finditer(r"`([a-z_]+\.\w+)`", lacking[1])}
-    assert not names & others
+    alone = re.search(r"Called alone, below: (.*?)\n\n", text, re.DOTALL)
+    assert alone is not None
+    calls = {match.group(1) for match in re.finditer(r"`([a-z_]+\.\w+)`", alone[1])}
+    assert calls <= kernel_calls.CALLS.keys() and not (names | calls) & others and not names & calls
     assert all(demand_of(name) is not Demand.CONTIGUOUS for name in others)
