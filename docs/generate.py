@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import operators  # docs/operators.py
 
 import arm_recipes
 from arm_recipes.checking.result import CheckResult
@@ -299,8 +300,10 @@ MADE = {
     "docs/schemas/quantization.json": lambda: schema(QuantizationReport),
     "docs/recipes.md": recipes_page,
     "docs/cli.md": cli_page,
+    "docs/operators.md": operators.page,
     "README.md": readme,
     "arm_recipes/recipes/types.pyi": stub,
+    "arm_recipes/recipes/operators.json": operators.package_data,
 }
 
 

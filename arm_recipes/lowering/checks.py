@@ -21,6 +21,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.errors import LoweringError, ModelError
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.operators import instead_of
 from arm_recipes.upstream.graphs import arguments_by_name, calls, is_operator, operator_name, quantizes, where
 from arm_recipes.upstream.lowered_graphs import KeepingPartitioner, without_folder
 from arm_recipes.upstream.partitioner import Verdict
@@ -141,10 +142,16 @@ class DelegationCheck:
         )
         if not self._allowed:
             raise LoweringError(
-                f"{problem}{_reasons(verdicts)} Put in their place operators that the target has, beside others that "
-                "it delegates; or, if this is wanted all the same, give allow_no_delegation=True."
+                f"{problem}{_reasons(verdicts)}{self._instead(verdicts)} Put in their place operators that the target "
+                "has, beside others that it delegates; or, if this is wanted all the same, give "
+                "allow_no_delegation=True."
             )
         warnings.warn(problem, stacklevel=2)
+
+    def _instead(self, verdicts: Sequence[Verdict]) -> str:
+        operators = dict.fromkeys(verdict.captured for verdict in verdicts if not verdict.delegated)
+        told = dict.fromkeys(each for operator in operators for each in instead_of(self._recipe, operator))
+        return "".join(f" {each}." for each in told)
 
 
 def _reasons(verdicts: Sequence[Verdict]) -> str:

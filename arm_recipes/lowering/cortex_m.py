@@ -51,7 +51,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
         recipe,
         options,
         quantizer,
-        QuantizerVerdicts(quantizer),
+        QuantizerVerdicts(recipe, quantizer),
         pre_prepare_passes=[
             *([rewrite_for_cmsis_nn] if options.cures else []),
             lay_out_for_quantizer(options.io_layout),

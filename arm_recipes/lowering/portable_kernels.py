@@ -21,6 +21,7 @@ from torchao.quantization.pt2e.quantizer import Quantizer
 
 from arm_recipes.errors import LoweringError
 from arm_recipes.recipes.catalog import Recipe
+from arm_recipes.recipes.operators import instead_of
 from arm_recipes.upstream.graphs import calls, kernel_name, where
 from arm_recipes.upstream.private import EdgeOpOverload
 from arm_recipes.upstream.quantizers import rejections
@@ -33,26 +34,19 @@ _COMPUTE = re.compile(r"convolution|linear|.*pool[123]d.*|(add|b|badd)?b?mm")
 
 _NEEDS_CHANNELS_LAST = (torch.ops.aten.conv2d.default, torch.ops.aten.conv_transpose2d.input)
 
-_INSTEAD: dict[Any, str] = {
-    torch.ops.aten.conv1d.default: "a Conv2d over height 1 computes the same and is supported",
-    torch.ops.aten.conv1d.padding: "a Conv2d over height 1, with padding as numbers, is supported",
-    torch.ops.aten.conv2d.padding: "the same convolution with its padding as numbers is supported",
-    torch.ops.aten.adaptive_avg_pool2d.default: "AvgPool2d is supported, and so is a mean over height and width",
-    torch.ops.aten.adaptive_max_pool2d.default: "MaxPool2d is supported",
-}
-
 
 class QuantizerVerdicts(Quantizer):
     """Annotates nothing. Notes on each operator what `quantizer`, which has just annotated, found against it."""
 
-    def __init__(self, quantizer: CortexMQuantizer) -> None:
+    def __init__(self, recipe: Recipe, quantizer: CortexMQuantizer) -> None:
         super().__init__()
+        self._recipe = recipe
         self._quantizer = quantizer
 
     def annotate(self, model: GraphModule) -> GraphModule:
         reasons = rejections(self._quantizer)
         for node in calls(model):
-            refusal = None if _quantized(node) else _refusal(node, reasons.get(node.name))
+            refusal = None if _quantized(node) else _refusal(self._recipe, node, reasons.get(node.name))
             verdict = {"where": where(node), "refusal": refusal}
             node.meta["custom"] = {**node.meta.get("custom", {}), _VERDICT: verdict}
         return model
@@ -95,7 +89,7 @@ class PortableCheck:
         warnings.warn(what, stacklevel=2)
 
 
-def _refusal(node: Node, reason: str | None) -> str:
+def _refusal(recipe: Recipe, node: Node, reason: str | None) -> str:
     value = node.meta.get("val")
     if node.target in _NEEDS_CHANNELS_LAST and _wrong_layout(value):
         return _WRONG_LAYOUT
@@ -103,7 +97,7 @@ def _refusal(node: Node, reason: str | None) -> str:
         return "not supported without a batch dimension (give it one, of size 1)"
     if reason is not None:
         return f"not supported, as executorch's Cortex-M quantizer refuses this use of it ({reason.rstrip('.')!r})"
-    instead = _INSTEAD.get(node.target)
+    instead = "; ".join(instead_of(recipe, str(node.target)))
     unsupported = f"not supported, as executorch's Cortex-M quantizer has no pattern for {node.target}"
     return f"{unsupported} ({instead})" if instead else unsupported
 

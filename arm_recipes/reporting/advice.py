@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from arm_recipes.recipes.catalog import Recipe
 from arm_recipes.recipes.ethos_u import EthosUOptions
+from arm_recipes.recipes.operators import instead_of
 from arm_recipes.recipes.options import Options
 from arm_recipes.tools.vela.estimates import Estimate, Layer
 
@@ -19,17 +21,22 @@ _KIB_OF_ROUNDING = 0.01
 
 
 def advice(
-    methods: Sequence[MethodReport], estimates: Sequence[Estimate], layers: Sequence[Layer], options: Options
+    row: Recipe,
+    methods: Sequence[MethodReport],
+    estimates: Sequence[Estimate],
+    layers: Sequence[Layer],
+    options: Options,
 ) -> tuple[Advice, ...]:
     """What costs most of what can be told, that with the most cycles at stake first.
 
     Args:
+        row: of the catalog.
         methods: of the program.
         estimates: Vela's, one for each subgraph; empty where there are none.
         layers: of those subgraphs; empty where they were not asked for.
         options: of the recipe.
     """
-    found = [*_of_layers(methods, estimates, layers, options), *_of_methods(methods)]
+    found = [*_of_layers(methods, estimates, layers, options), *_of_methods(methods), *_of_operators(row, methods)]
     return tuple(sorted(found, key=lambda one: -(one.cycles or 0)))
 
 
@@ -104,6 +111,21 @@ def _of_methods(methods: Sequence[MethodReport]) -> Iterator[Advice]:
             tuple(dict.fromkeys(call.module or call.operator for call in heavy)),
             None,
         )
+
+
+def _of_operators(row: Recipe, methods: Sequence[MethodReport]) -> Iterator[Advice]:
+    """Of what the target leaves to the CPU that for which it takes something else."""
+    told: dict[str, list[str]] = {}
+    for method in methods:
+        left = [(captured, each.where) for each in method.not_delegated for captured in each.captured]
+        if not row.family.facts.delegates:
+            portable = (call for call in method.calls if not call.operator.startswith("cortex_m::"))
+            left += [(call.captured, (call.module,) if call.module else ()) for call in portable]
+        for operator, places in left:
+            for instead in instead_of(row, operator):
+                told.setdefault(instead, []).extend(places)
+    for instead, found in told.items():
+        yield Advice("instead", f"{instead}.", tuple(dict.fromkeys(found)), None)
 
 
 def _parts_of_model(layers: Sequence[Layer]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from arm_recipes.upstream.cached_session import entry_of, taken_from_cache
 from arm_recipes.upstream.delegates import recompiled
 from arm_recipes.upstream.digests import program_digest
 from arm_recipes.upstream.graphs import calls as every_call
-from arm_recipes.upstream.graphs import is_operator, module_path, operator_name, quantizes, where
+from arm_recipes.upstream.graphs import captured_operator, is_operator, module_path, operator_name, quantizes, where
 from arm_recipes.upstream.partitioner import Verdicts
 from arm_recipes.upstream.session import exported_programs, kept_outcome, lowered_graphs, partition_verdicts
 
@@ -125,7 +125,7 @@ def _made(session: ExportSession, layers: bool) -> ExportReport:
         methods=methods,
         vela_estimates=estimates,
         layers=estimated,
-        advice=advice(methods, estimates, estimated, options),
+        advice=advice(row, methods, estimates, estimated, options),
         gates=(),
     )
     entry = entry_of(session)
@@ -256,14 +256,26 @@ def _crossing(node: Node) -> Crossing:
 def _refusals(graph: GraphModule, verdicts: Verdicts | None) -> tuple[Refusal, ...]:
     # Verdicts are on the graph's own operators: no partitioner looks at the bodies of control flow.
     outside = [node for node in every_call(graph) if verdicts is None or node.graph is not graph.graph]
-    left = [(verdict.operator, verdict.reason, verdict.module) for verdict in verdicts or () if not verdict.delegated]
-    left += [(operator_name(node), None, module_path(node)) for node in outside if is_operator(node)]
-    grouped: dict[tuple[str, str | None], list[str]] = {}
-    for operator, reason, module in left:
-        grouped.setdefault((operator, reason), []).append(module)
+    left = [
+        (verdict.operator, verdict.reason, verdict.module, verdict.captured)
+        for verdict in verdicts or ()
+        if not verdict.delegated
+    ]
+    left += [
+        (operator_name(node), None, module_path(node), captured_operator(node)) for node in outside if is_operator(node)
+    ]
+    grouped: dict[tuple[str, str | None], list[tuple[str, str]]] = {}
+    for operator, reason, *origin in left:
+        grouped.setdefault((operator, reason), []).append((origin[0], origin[1]))
     return tuple(
-        Refusal(operator, len(modules), reason, tuple(dict.fromkeys(filter(None, modules))))
-        for (operator, reason), modules in sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0][0]))
+        Refusal(
+            operator,
+            len(origins),
+            reason,
+            tuple(dict.fromkeys(module for module, _ in origins if module)),
+            tuple(dict.fromkeys(captured for _, captured in origins)),
+        )
+        for (operator, reason), origins in sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0][0]))
     )
 
 

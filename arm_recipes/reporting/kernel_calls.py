@@ -11,7 +11,7 @@ from executorch.exir.schema import ExecutionPlan, KernelCall, OptionalTensorList
 from executorch.exir.tensor import get_scalar_type
 from torch.fx import Graph, Node
 
-from arm_recipes.upstream.graphs import is_operator, module_path, operator_name
+from arm_recipes.upstream.graphs import captured_operator, is_operator, module_path, operator_name
 
 from .result import BorderStep, Call
 
@@ -52,6 +52,7 @@ def _call(plan: ExecutionPlan, call: KernelCall, operator: str, node: Node | Non
     return Call(
         operator,
         module_path(node) if node is not None else "",
+        captured=captured_operator(node) if node is not None else "",
         **{f"{kind}_bytes": sum(found.values()) for kind, found in sizes.items()},
     )
 

@@ -42,12 +42,14 @@ class Refusal:
         count: occurrences that have this reason.
         reason: the partitioner's reason; None where it gave none.
         where: submodules of the user's model that it comes from.
+        captured: operators of the captured model that it comes from, e.g. ``aten.softplus.default`` of an ``aten.exp``.
     """
 
     operator: str
     count: int
     reason: str | None
     where: tuple[str, ...]
+    captured: tuple[str, ...] = ()  # reports saved before have none
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Call:
         input_bytes: bytes of its other inputs, in planned memory.
         output_bytes: bytes of its outputs, in planned memory.
         scratch_bytes: bytes of its working memory, in planned memory.
+        captured: operator of the captured model that it comes from, e.g. ``aten.conv2d.default``; empty where it is not
+            known.
     """
 
     operator: str
@@ -112,6 +116,7 @@ class Call:
     input_bytes: int
     output_bytes: int
     scratch_bytes: int
+    captured: str = ""  # reports saved before have none
 
 
 @dataclass(frozen=True)
@@ -224,7 +229,8 @@ class Advice:
     """What costs much, and what can be done.
 
     Attributes:
-        kind: kind of cost: ``transposes``, ``utilisation``, ``between_delegates``, ``peak_sram`` or ``peak_memory``.
+        kind: kind of cost: ``transposes``, ``utilisation``, ``between_delegates``, ``peak_sram``, ``peak_memory``, or
+            ``instead`` (an operator is on the CPU, for which the target takes another).
         text: sentence or two.
         where: parts of the model, those that cost most first.
         cycles: NPU cycles that are at stake (Vela's estimate); None where that can't be told.

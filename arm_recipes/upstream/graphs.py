@@ -135,6 +135,18 @@ def origin_of(node: Node) -> tuple[str, ...]:
     return tuple(names)
 
 
+def captured_operator(node: Node) -> str:
+    """The operator of the captured model that a node was made from, e.g. ``aten.softplus.default`` of an exp; its own
+    where that isn't known, or was put in since."""
+    operators = [str(operator_of(node.target) or "")]
+    sources = list(node.meta.get("from_node", ()))
+    while sources:
+        source = sources.pop()
+        operators.append(source.target)
+        sources.extend(source.from_node)
+    return next((each for each in reversed(operators) if each.startswith("aten.")), operators[0])
+
+
 def evaluate(node: Node) -> None:
     """Work out a node's fake value from those of its arguments."""
     values = tree_map_only(Node, lambda each: each.meta["val"], (node.args, node.kwargs))

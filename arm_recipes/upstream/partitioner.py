@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from .graphs import is_operator, module_path, operator_name, quantizes
+from .graphs import captured_operator, is_operator, module_path, operator_name, quantizes
 
 # The partitioner leaves these outside in silence.
 _BORDER = "Stands between the delegate and what computes in float."
@@ -30,6 +30,7 @@ class Verdict:
     Attributes:
         node: its name in the graph.
         operator: e.g. ``aten.convolution.default``.
+        captured: the operator of the captured model that it was made from, e.g. ``aten.conv2d.default``.
         module: the submodule of the user's model that it came from; empty where it is not known.
         delegated: whether the delegate has it.
         reason: the partitioner's, where it refused it.
@@ -37,6 +38,7 @@ class Verdict:
 
     node: str
     operator: str
+    captured: str
     module: str
     delegated: bool
     reason: str | None
@@ -110,6 +112,7 @@ def _verdicts(known: dict[str, Any]) -> Verdicts:
         Verdict(
             node=node.name,
             operator=operator_name(node),
+            captured=captured_operator(node),
             module=module_path(node),
             delegated=(delegated := node.meta.get("delegation_tag") in known["partition_tags"]),
             reason=None if delegated else _brief(reasons.get(node)) or (_BORDER if quantizes(node) else None),

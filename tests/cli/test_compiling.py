@@ -46,8 +46,12 @@ def test_of_a_tool_that_ends_the_process_its_last_words_are_told() -> None:
 
 
 def test_errors_of_the_user_stay_and_a_program_without_delegates_says_why() -> None:
-    refused = Verdict(node="fft", operator="aten._fft_r2c", module="", delegated=False, reason="Not included in BI.")
-    quantize = Verdict(node="q", operator="quantize_per_tensor", module="", delegated=False, reason="border")
+    refused = Verdict(
+        node="fft", operator="aten._fft_r2c", captured="", module="", delegated=False, reason="Not included in BI."
+    )
+    quantize = Verdict(
+        node="q", operator="quantize_per_tensor", captured="", module="", delegated=False, reason="border"
+    )
     with pytest.raises(LoweringError, match=r"nothing\nRefused were:\n  aten\._fft_r2c: Not included in BI\.$"):  # noqa: SIM117
         with told_apart([(refused, quantize)], io.StringIO()):
             raise LoweringError("nothing")

@@ -52,7 +52,7 @@ def main() -> int:
         for each in others:
             each.wait()
     else:
-        with _others_silent() as terminal:
+        with others_silent() as terminal:
             _run(arguments, terminal)
     return _summary(arguments) if arguments.part == "0/1" else 0
 
@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[tuple[int, str], dict[str, object]]:
 
 
 @contextlib.contextmanager
-def _others_silent() -> Iterator[TextIO]:
+def others_silent() -> Iterator[TextIO]:
     """What libraries and tools print goes away; what is yielded is standard error as it was."""
     before = os.dup(1), os.dup(2)
     with open(os.devnull, "w") as nothing, os.fdopen(os.dup(2), "w") as terminal:  # noqa: PTH123

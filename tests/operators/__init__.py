@@ -1,0 +1,1 @@
+"""What the operators of a model become: a table of them, and what was measured of each."""
