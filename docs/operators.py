@@ -140,7 +140,8 @@ def _title(shared: Sequence[str]) -> str:
 
 
 def _table(kept: Mapping[str, Any], columns: _Columns) -> Table:
-    precisions = [precision for precision in Precision if precision.quantized]
+    measured = {BY_NAME[row].precision for row in kept["rows"]}
+    precisions = [precision for precision in Precision if precision.quantized and precision in measured]
     header = [Column("as used", "code"), *(Column(_title(shared)) for shared in columns)]
     header += [Column(f"dB {precision.value}", "decibel") for precision in precisions]
     header += [Column("operator", "code")]

@@ -223,6 +223,8 @@ class _Relayout(Interpreter):
             return super().run(*args, enable_io_processing=False)
 
     def run_node(self, n: Node) -> Any:
+        if n.target is torch.ops.aten.view.default and not self.env[n.all_input_nodes[0]].is_contiguous():
+            n.target = torch.ops.aten.reshape.default  # it copies where the layout allows no view
         result = super().run_node(n)
         if n.op == "get_attr" and isinstance(result, Tensor):
             result = self._mode.from_tensor(result, static_shapes=True)

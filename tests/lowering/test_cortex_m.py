@@ -225,6 +225,21 @@ def test_what_a_model_reshapes_is_brought_into_layout(io_layout: str) -> None:
     assert _kernels(program)["cortex_m::quantized_conv2d"] == 1
 
 
+@pytest.mark.parametrize("io_layout", ["contiguous", "channels_last"])
+def test_a_view_of_what_is_in_channels_last_is_a_copy(io_layout: str) -> None:
+    class Viewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(144, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.linear(self.conv(x).view(x.size(0), -1))
+            return y
+
+    session = _export(seeded(Viewed, (1, 3, 8, 8)), io_layout=io_layout)
+    assert _kernels(session.get_executorch_program())["cortex_m::quantized_linear"] == 1
+
+
 def test_methods_are_lowered_each_for_itself() -> None:
     conv, both = models.conv_net(), models.two_inputs()
     methods = {"classify": conv.model, "compare": both.model}
@@ -366,7 +381,8 @@ _END = "Change the model there, or accept bigger, slower float kernels with allo
     ("network", "operator", "instead"),
     [
         ("conv1d", "aten.conv1d of conv: not supported, as executorch's Cortex-M quantizer has no pattern for "
-         "aten.conv1d.default", " (a Conv2d over height 1 computes the same and is supported)"),
+         "aten.conv1d.default", " (cortex-m55 takes nn.Conv2d(6, 8, (1, 3))(x) "
+         "[over height 1] in the place of nn.Conv1d(6, 8, 3)(x))"),
         ("lstm", "aten.lstm.input of lstm: not supported, as executorch's Cortex-M quantizer has no pattern for "
          "aten.lstm.input", ""),
     ],

@@ -16,6 +16,9 @@ from arm_recipes.upstream.graphs import operator_of
 
 # Of which there is no row, and why.
 WITHOUT_A_ROW = {
+    "aten._unsafe_view": "made of a matmul by decompositions, and a view by then",
+    "aten.div.Scalar": "captured with a number as aten.div.Tensor",
+    "aten.sub.Scalar": "captured with a number as aten.sub.Tensor",
     "aten.sym_size.int": "a size that is known at run time only, which every recipe refuses",
 }
 

@@ -48,7 +48,7 @@ def _each(inputs: tuple[str, ...], **codes: str) -> tuple[Use, ...]:
 
 
 _CONV_ROW = "nn.Conv2d(6, 8, (1, 3))(x) [over height 1]"
-_LOG_SIGMOID = "-torch.relu(-x) - torch.log1p(torch.exp(-x.abs()))"
+_LOG_SIGMOID = "x.clamp(max=0.0) - torch.log1p(torch.exp(-x.abs()))"
 _CONV_1 = "nn.Conv1d(6, 8, 3, padding=1)(x)"
 _SOFTPLUS = "torch.relu(x) + torch.log1p(torch.exp(-x.abs()))"
 _RMS_NORM = "x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5)"
@@ -141,6 +141,8 @@ _OF_ONE = (
         isnan="torch.isnan(x)",
         isinf="torch.isinf(x)",
     ),
+    Use("aten.neg.default", "-torch.relu(-x)", instead=("x.clamp(max=0.0)",)),
+    Use("aten.clamp.default", "x.clamp(max=0.0)"),
     Use("aten.sign.default", "torch.sign(x)", instead=("torch.tanh(50 * x) [nearly -1 or 1]",)),
     Use("aten.tanh.default", "torch.tanh(50 * x)", about="nearly -1 or 1"),
     Use("aten.square.default", "torch.square(x)", instead=("x * x",)),
