@@ -100,11 +100,13 @@ def test_what_is_told_instead_is_a_row_of_its_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", FORMS)
-def test_a_form_uses_its_operator(key: str) -> None:
-    form = FORMS[key]
-    captured = torch.export.export(form.network().module(), form.samples(1)[0])
-    assert form.operator in {str(node.target) for node in captured.graph.nodes}
+def test_each_form_uses_its_operator() -> None:
+    others = []
+    for key, form in FORMS.items():
+        captured = torch.export.export(form.network().module(), form.samples(1)[0])
+        if form.operator not in {str(node.target) for node in captured.graph.nodes}:
+            others.append(key)
+    assert others == []
 
 
 def test_every_operator_that_executorch_names_has_a_row() -> None:
