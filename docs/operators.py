@@ -11,7 +11,7 @@ from arm_recipes.documents.blocks import Block, Column, Document, Items, Paragra
 from arm_recipes.documents.html import page as html_page
 from arm_recipes.documents.markdown import markdown
 from arm_recipes.lowering.device_kernels import demand_of
-from arm_recipes.recipes.catalog import BY_NAME, Precision
+from arm_recipes.recipes.catalog import BY_NAME, RECIPES, Precision, Recipe
 
 RECORD = Path(__file__).with_name("operators.json")
 
@@ -76,7 +76,23 @@ def package_data() -> str:
                 instead.setdefault(code, []).append(row)
         if instead:
             entries.append(json.dumps({"operator": form["operator"], "form": form["code"], "instead": instead}))
-    return f'{{"rows": {json.dumps(kept["rows"])}, "forms": [\n' + ",\n".join(entries) + "\n]}\n"
+    return f'{{"like": {json.dumps(_like(kept["rows"]))}, "forms": [\n' + ",\n".join(entries) + "\n]}\n"
+
+
+# Targets that take what another one takes, which a test holds on a few operators.
+_SAME = {"ethos-u65": "ethos-u55", "vgf": "tosa"}
+
+
+def _like(rows: Sequence[str]) -> dict[str, str]:
+    """By recipe the measured one that takes the same: mostly itself. Of Cortex-M all take what any of them takes."""
+    measured = {(_kind(BY_NAME[row]), BY_NAME[row].precision): row for row in rows}
+    likes = ((each.name, measured.get((_kind(each), each.precision))) for each in RECIPES)
+    return {name: like for name, like in likes if like is not None}
+
+
+def _kind(recipe: Recipe) -> str:
+    name = recipe.target.name
+    return _SAME.get(name, name) if recipe.family.facts.delegates else recipe.family.value
 
 
 def _instead(form: _Form, by_code: Mapping[str, _Form], row: str) -> str:

@@ -10,7 +10,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from .catalog import BY_NAME, Recipe
+from .catalog import Recipe
 
 
 def instead_of(recipe: Recipe, operator: str) -> tuple[str, ...]:
@@ -33,20 +33,13 @@ def instead_of(recipe: Recipe, operator: str) -> tuple[str, ...]:
 
 def _measured(recipe: Recipe) -> str | None:
     """The recipe itself if it was measured, else one that takes the same."""
-    rows = _data()["rows"]
-    if recipe.name in rows:
-        return recipe.name
-    return next((row for row in rows if _kin(BY_NAME[row]) == _kin(recipe)), None)
-
-
-def _kin(recipe: Recipe) -> tuple[object, ...]:
-    """What decides which operators a recipe takes, where no hardware does."""
-    return recipe.family.facts.for_profile or recipe.family, recipe.precision
+    like: str | None = _data()["like"].get(recipe.name)
+    return like
 
 
 @functools.cache
 def _data() -> dict[str, Any]:
-    """Made by docs/operators.py: ``rows``, those of the catalog that were measured, and ``forms``, each with its code
-    (``form``), its ``operator``, and what can take its place with the rows that take it (``instead``)."""
+    """Made by docs/operators.py: ``like``, by recipe the measured one that takes the same; ``forms``, each with its
+    code (``form``), its ``operator``, and what can take its place with the rows that take it (``instead``)."""
     read: dict[str, Any] = json.loads(files(__package__).joinpath("operators.json").read_text(encoding="utf-8"))
     return read
