@@ -25,6 +25,7 @@ from arm_recipes.recipes.operators import instead_of
 from arm_recipes.upstream.graphs import arguments_by_name, calls, is_operator, operator_name, quantizes, where
 from arm_recipes.upstream.lowered_graphs import KeepingPartitioner, without_folder
 from arm_recipes.upstream.partitioner import Verdict
+from arm_recipes.upstream.session import note_constants
 
 
 class CapturedModelCheck(Quantizer):
@@ -89,6 +90,7 @@ class ProgramCheck:
     def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
         _refuse_training(self.recipe, _first_in_training_mode(program.graph_module))
         refuse_dynamic(self.recipe, method, dynamic_dimensions(program))
+        note_constants(program)
         unquantized = self.recipe.precision.quantized and not quantized(program.graph_module)
         if unquantized and any(map(_computes_in_float, program.graph.nodes)):
             raise _unquantized(self.recipe, method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from executorch.exir.lowered_backend_module import get_lowered_submodules
 from executorch.export import ExportSession, StageType
@@ -86,12 +87,26 @@ def vela_summaries(session: ExportSession) -> tuple[dict[str, str], ...]:
     return tuple(summaries)
 
 
+# Upstream: lowering takes a delegate's constants out of a dict that the program shares with those it was made from.
+# Holds for executorch 1.5; tests/checking/test_right.py::test_upstream_takes_constants_out fails when it can go.
+_constants: WeakKeyDictionary[ExportedProgram, dict[str, Any]] = WeakKeyDictionary()
+
+
+def note_constants(program: ExportedProgram) -> None:
+    """Remember what a program has that is to be lowered, for `exported_programs`."""
+    _constants[program] = dict(program.constants)
+
+
 def exported_programs(session: ExportSession) -> dict[str, ExportedProgram]:
     """The program of each method before it was lowered, quantized where it is: exported by the session, or given to it
     as it is."""
     artifacts = session.get_stage_artifacts()
     if StageType.TORCH_EXPORT in artifacts:
-        return dict(artifacts[StageType.TORCH_EXPORT].data)
+        programs = dict(artifacts[StageType.TORCH_EXPORT].data)
+        for program in programs.values():
+            for name, value in _constants.get(program, {}).items():
+                program.constants.setdefault(name, value)
+        return programs
     return {method: model for method, model in given_models(session).items() if isinstance(model, ExportedProgram)}
 
 
