@@ -1,0 +1,93 @@
+"""Measure what comes of each model of tests/zoo on each family's recipes, for docs/models.md:
+
+python docs/models.py [--models NAME;...] [--rows ROW,...] [--jobs 2] [--results FILE] [--again KIND,...]
+python docs/models.py --results FILE --write       put what is measured into docs/models.json
+python docs/generate.py                            make the page of it
+
+What is in the file of results is not done again. Status 1 if anything failed or is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.quiet import add_result, others_silent, results_in  # noqa: E402
+from tests.zoo import MODELS  # noqa: E402
+from tests.zoo.measure import BLAMED, FAILED, measured  # noqa: E402
+
+DATA = ROOT / "docs" / "models.json"
+ROWS = (
+    "ETHOSU_U55_INT8",
+    "CORTEX_M55_INT8",
+    "ETHOSU_U85_A16W8",
+    "TOSA_FP",
+    "ETHOSU_U85_INT8",
+    "TOSA_INT8",
+    "VGF_INT8",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=";".join(MODELS), help="names of tests/zoo, with ; between them")
+    parser.add_argument("--rows", default=",".join(ROWS), help="of the catalog")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=Path("models.jsonl"))
+    parser.add_argument("--again", default="", help="kinds of results that are made again, e.g. failed,blamed")
+    parser.add_argument("--write", action="store_true", help="only put the results into docs/models.json")
+    parser.add_argument("--part", default="0/1", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.write:
+        _write(arguments.results)
+        return 0
+    if arguments.jobs > 1:
+        parts = (f"{number}/{arguments.jobs}" for number in range(arguments.jobs))
+        for each in [subprocess.Popen([sys.executable, *sys.argv, "--jobs", "1", "--part", part]) for part in parts]:
+            each.wait()
+    else:
+        with others_silent() as terminal:
+            _run(arguments, terminal)
+    return _summary(arguments) if arguments.part == "0/1" else 0
+
+
+def _run(arguments: argparse.Namespace, terminal: TextIO) -> None:
+    part, _, parts = arguments.part.partition("/")
+    pairs = [(name, row) for row in arguments.rows.split(",") for name in arguments.models.split(";")]
+    done = results_in(arguments.results, "model", "row")
+    again = set(arguments.again.split(","))
+    for name, row in pairs[int(part) :: int(parts)]:
+        if (name, row) in done and done[name, row]["kind"] not in again:
+            continue
+        result = {"model": name, "row": row, **measured(MODELS[name], row)}
+        add_result(arguments.results, result)
+        figures = {key: result.get(key) for key in ("share", "subgraphs", "quantized_db", "lowering_db", "seconds")}
+        print(f"{row:17} {name:24} {result['kind']:8}", result["words"][:200] or figures, file=terminal, flush=True)
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    wrong = [each for each in results_in(arguments.results, "model", "row").values() if each["kind"] in (BLAMED, FAILED)]
+    for each in wrong:
+        print(f"\n{each['row']} {each['model']} {each['kind']}: {each['words']}\n{each.get('trace', '')}")
+    return 1 if wrong else 0
+
+
+def _write(path: Path) -> None:
+    """What is measured goes into the data, beside what is there of models and rows that are still known."""
+    old = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
+    for (name, row), result in results_in(path, "model", "row").items():
+        figures: dict[str, Any] = {key: value for key, value in result.items() if key not in ("model", "row", "trace")}
+        old.setdefault(name, {})[row] = figures
+    data = {name: {row: old[name][row] for row in ROWS if row in old[name]} for name in MODELS if name in old}
+    DATA.write_text(json.dumps(data, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
