@@ -73,7 +73,9 @@ def _run(arguments: argparse.Namespace, terminal: TextIO) -> None:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
-    wrong = [each for each in results_in(arguments.results, "model", "row").values() if each["kind"] in (BLAMED, FAILED)]
+    wrong = [
+        each for each in results_in(arguments.results, "model", "row").values() if each["kind"] in (BLAMED, FAILED)
+    ]
     for each in wrong:
         print(f"\n{each['row']} {each['model']} {each['kind']}: {each['words']}\n{each.get('trace', '')}")
     return 1 if wrong else 0

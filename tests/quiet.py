@@ -1,4 +1,4 @@
-"""For scripts that run many exports: nothing of others on the terminal, and results in a file that are not made again."""
+"""For scripts that run many exports: others stay silent, and results are kept in a file and not made again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def others_silent() -> Iterator[TextIO]:
 
 
 def results_in(path: Path, *key: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The results in a file, one a line, by their values of `key`; the last of each, without a line that was cut off."""
+    """The results in a file, one a line, by their values of `key`; of equal ones the last. A line cut off is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     found = [json.loads(line) for line in lines if line.endswith("}")]
     return {tuple(each[name] for name in key): each for each in found}

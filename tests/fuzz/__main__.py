@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
-import json
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from arm_recipes.recipes import catalog
+from tests.quiet import add_result, others_silent, results_in
 
 from .generator import draw
 from .network import Network
@@ -66,29 +63,8 @@ def _pairs(arguments: argparse.Namespace) -> list[tuple[int, str]]:
     return [(seed, rows[seed % len(rows)]) for seed in seeds for rows in families]
 
 
-def _read(path: Path) -> dict[tuple[int, str], dict[str, object]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    found = [json.loads(line) for line in lines if line.endswith("}")]
-    return {(each["seed"], each["row"]): each for each in found}
-
-
-@contextlib.contextmanager
-def others_silent() -> Iterator[TextIO]:
-    """What libraries and tools print goes away; what is yielded is standard error as it was."""
-    before = os.dup(1), os.dup(2)
-    with open(os.devnull, "w") as nothing, os.fdopen(os.dup(2), "w") as terminal:  # noqa: PTH123
-        for stream in (1, 2):
-            os.dup2(nothing.fileno(), stream)
-        try:
-            yield terminal
-        finally:
-            for stream, old in zip((1, 2), before, strict=True):
-                os.dup2(old, stream)
-                os.close(old)
-
-
 def _run(arguments: argparse.Namespace, terminal: TextIO) -> None:
-    done = _read(arguments.results)
+    done = results_in(arguments.results, "seed", "row")
     part, _, parts = arguments.part.partition("/")
     for seed, row in _pairs(arguments):
         if seed % int(parts) != int(part) or (seed, row) in done:
@@ -104,8 +80,7 @@ def _run(arguments: argparse.Namespace, terminal: TextIO) -> None:
             result["source"] = reduced(network, fails).source()
             result["trace"] = outcome.trace
             print(f"{seed} {row} {outcome.kind}: {outcome.words[:160]}", file=terminal, flush=True)
-        with arguments.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
+        add_result(arguments.results, result)
 
 
 def _alike(one: Outcome, other: Outcome) -> bool:
@@ -120,7 +95,7 @@ def _kind_of_refusal(words: str) -> str:
 
 def _summary(arguments: argparse.Namespace) -> int:
     wanted = set(_pairs(arguments))
-    results = [each for key, each in _read(arguments.results).items() if key in wanted]
+    results = [each for key, each in results_in(arguments.results, "seed", "row").items() if key in wanted]
     by_row: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for each in results:
         by_row[str(each["row"])][str(each["kind"])] += 1

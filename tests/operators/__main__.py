@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from tests.fuzz.__main__ import others_silent
+from tests.quiet import others_silent
 
 from .measure import FAILED, Measured, measured
 from .record import RECORD, ROWS, document

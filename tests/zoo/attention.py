@@ -119,17 +119,21 @@ class _Conformer(nn.Module):
         self.before_conv = nn.LayerNorm(width)
         depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
         self.conv = nn.Sequential(
-            nn.Conv1d(width, 2 * width, 1), nn.GLU(dim=1), depthwise, nn.BatchNorm1d(width), nn.SiLU(), nn.Conv1d(width, width, 1)
+            nn.Conv1d(width, 2 * width, 1),
+            nn.GLU(dim=1),
+            depthwise,
+            nn.BatchNorm1d(width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 1),
         )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + 0.5 * self.first(x)
-        y = self.before_attention(x)
-        x = x + self.attention(y, y, y, need_weights=False)[0]
+        normed = self.before_attention(x)
+        x = x + self.attention(normed, normed, normed, need_weights=False)[0]
         x = x + self.conv(self.before_conv(x).transpose(1, 2)).transpose(1, 2)
-        x = x + 0.5 * self.second(x)
-        y = self.norm(x)
+        y: Tensor = self.norm(x + 0.5 * self.second(x))
         return y
 
 
@@ -163,8 +167,8 @@ class _Decoder(nn.Module):
         x = x + self.out(attended.transpose(1, 2).reshape(batch, tokens, width))
         y = self.between(x)
         x = x + self.down(nn.functional.silu(self.gate(y)) * self.up(y))
-        y = self.head(self.last(x))
-        return y
+        logits: Tensor = self.head(self.last(x))
+        return logits
 
 
 class _GatedGraph(nn.Module):

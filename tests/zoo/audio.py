@@ -43,7 +43,11 @@ def _activity() -> nn.Module:
 
 def _autoencoder() -> nn.Module:
     down = [nn.Conv1d(1, 8, 7, 2, 3), nn.ReLU(), nn.Conv1d(8, 16, 7, 2, 3), nn.ReLU()]
-    up = [nn.ConvTranspose1d(16, 8, 7, 2, 3, output_padding=1), nn.ReLU(), nn.ConvTranspose1d(8, 1, 7, 2, 3, output_padding=1)]
+    up = [
+        nn.ConvTranspose1d(16, 8, 7, 2, 3, output_padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose1d(8, 1, 7, 2, 3, output_padding=1),
+    ]
     return nn.Sequential(*down, *up)
 
 
@@ -106,7 +110,8 @@ class _Causal(nn.Module):
 
         def dilated(channels: int) -> nn.Module:
             layer = nn.Conv1d(channels, outputs, 3, padding=2 * dilation, dilation=dilation)
-            return nn.utils.parametrizations.weight_norm(layer)
+            normed: nn.Module = nn.utils.parametrizations.weight_norm(layer)
+            return normed
 
         self.first, self.second = dilated(inputs), dilated(outputs)
         self.side = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
@@ -201,8 +206,8 @@ class _ConvDenoiser(nn.Module):
 
 
 class _VoiceActivity(nn.Module):
-    """Silero: a Fourier transform by convolution, its magnitudes, convolutions, and one step of an LSTM whose state goes
-    in and comes out."""
+    """Silero: a Fourier transform by convolution, its magnitudes, convolutions, and one step of an LSTM, whose state
+    goes in and comes out."""
 
     def __init__(self, window: int = 32, hop: int = 16, width: int = 16) -> None:
         super().__init__()
@@ -212,7 +217,12 @@ class _VoiceActivity(nn.Module):
         self.bins, self.hop = bins, hop
         self.register_buffer("basis", basis[:, None, :])
         self.encoder = nn.Sequential(
-            nn.Conv1d(bins, 16, 3, 1, 1), nn.ReLU(), nn.Conv1d(16, 16, 3, 2, 1), nn.ReLU(), nn.Conv1d(16, 16, 3, 2, 1), nn.ReLU()
+            nn.Conv1d(bins, 16, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv1d(16, 16, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv1d(16, 16, 3, 2, 1),
+            nn.ReLU(),
         )
         self.cell = nn.LSTMCell(16, width)
         self.decoder = nn.Sequential(nn.Dropout(0.1), nn.ReLU(), nn.Conv1d(width, 1, 1), nn.Sigmoid())
@@ -231,7 +241,7 @@ def _voice() -> tuple[Tensor, ...]:
 
 
 AUDIO = {
-    "DS-CNN": known("Zhang et al. 2017", tiny_models.ds_cnn),
+    "DS-CNN": known("Zhang et al. 2017", tiny_models.ds_cnn, noise((1, 1, 49, 10))),
     "MatchboxNet": Model("Majumdar and Ginsburg 2020", _MatchboxNet, signal(1, 20, 48)),
     "TCN": Model("Bai et al. 2018", _TCN, signal(1, 8, 32)),
     "GRU keyword spotter": Model(
@@ -248,5 +258,5 @@ AUDIO = {
     "ECG ResNet": Model("Hannun et al. 2019", _ECG, signal(1, 1, 128)),
     "HAR CNN": Model("Yang et al. 2015", _activity, signal(1, 6, 64)),
     "1-D autoencoder": Model("Hinton and Salakhutdinov 2006", _autoencoder, signal(1, 1, 64)),
-    "Deep autoencoder": known("Banbury et al. 2021", tiny_models.deep_autoencoder),
+    "Deep autoencoder": known("Banbury et al. 2021", tiny_models.deep_autoencoder, signal(1, 640)),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -90,13 +92,13 @@ class _C2f(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.half = outputs // 2
-        self.first, self.last = conv(inputs, outputs, 1, act=nn.SiLU), conv(3 * self.half, outputs, 1, act=nn.SiLU)
-        branch = nn.Sequential(conv(self.half, self.half, act=nn.SiLU), conv(self.half, self.half, act=nn.SiLU))
+        self.width = outputs // 2
+        self.first, self.last = conv(inputs, outputs, 1, act=nn.SiLU), conv(3 * self.width, outputs, 1, act=nn.SiLU)
+        branch = nn.Sequential(conv(self.width, self.width, act=nn.SiLU), conv(self.width, self.width, act=nn.SiLU))
         self.block = Shortcut(branch)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.first(x).split((self.half, self.half), 1))
+        parts = list(self.first(x).split((self.width, self.width), 1))
         y: Tensor = self.last(torch.cat([*parts, self.block(parts[-1])], 1))
         return y
 
@@ -106,7 +108,10 @@ class _PyramidPooling(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first, self.last = conv(channels, channels // 2, 1, act=nn.SiLU), conv(2 * channels, channels, 1, act=nn.SiLU)
+        self.first, self.last = (
+            conv(channels, channels // 2, 1, act=nn.SiLU),
+            conv(2 * channels, channels, 1, act=nn.SiLU),
+        )
         self.pool = nn.MaxPool2d(5, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,6 +125,9 @@ class _PyramidPooling(nn.Module):
 class _YOLO(nn.Module):
     """YOLOv8: a neck that goes up and down again, heads apart for boxes and classes, and boxes decoded from the
     distribution of their sides' distances."""
+
+    centres: Tensor
+    strides: Tensor
 
     def __init__(self, classes: int = 4, bins: int = 8, size: int = 64) -> None:
         super().__init__()
@@ -138,7 +146,9 @@ class _YOLO(nn.Module):
         self.expected = nn.Conv2d(bins, 1, 1, bias=False)
         self.expected.weight.data[:] = torch.arange(bins, dtype=torch.float).view(1, bins, 1, 1)
         sides = [size // 8, size // 16]
-        centres = [torch.stack(torch.meshgrid(torch.arange(n) + 0.5, torch.arange(n) + 0.5, indexing="xy")) for n in sides]
+        centres = [
+            torch.stack(torch.meshgrid(torch.arange(n) + 0.5, torch.arange(n) + 0.5, indexing="xy")) for n in sides
+        ]
         self.register_buffer("centres", torch.cat([each.view(2, -1) for each in centres], 1)[None])
         self.register_buffer("strides", torch.cat([torch.full((1, n * n), size / n) for n in sides], 1))
 
@@ -151,11 +161,11 @@ class _YOLO(nn.Module):
             torch.cat((boxes(level), scores(level)), 1).view(x.shape[0], 4 * self.bins + self.classes, -1)
             for level, boxes, scores in zip((fine, coarse), self.boxes, self.scores, strict=True)
         ]
-        distances, scores = torch.cat(levels, 2).split((4 * self.bins, self.classes), 1)
+        distances, scores = torch.split(torch.cat(levels, 2), [4 * self.bins, self.classes], 1)
         batch, _, anchors = distances.shape
         distances = distances.view(batch, 4, self.bins, anchors).transpose(2, 1).softmax(1)
         before, behind = self.expected(distances).view(batch, 4, anchors).chunk(2, 1)
-        start, end = self.centres - before, self.centres + behind  # type: ignore[operator]
+        start, end = self.centres - before, self.centres + behind
         decoded = torch.cat(((start + end) / 2, end - start), 1) * self.strides
         return torch.cat((decoded, scores.sigmoid()), 1)
 
@@ -212,7 +222,9 @@ class _BlazeBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.stride, self.more = stride, outputs - inputs
-        self.depthwise = nn.Conv2d(inputs, inputs, 5 if stride == 1 else 3, stride, 2 if stride == 1 else 0, groups=inputs)
+        self.depthwise = nn.Conv2d(
+            inputs, inputs, 5 if stride == 1 else 3, stride, 2 if stride == 1 else 0, groups=inputs
+        )
         self.pointwise = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -245,13 +257,15 @@ class _PointNet(nn.Module):
         super().__init__()
 
         def shared(*widths: int) -> nn.Module:
-            pairs = zip(widths, widths[1:], strict=False)
+            pairs = pairwise(widths)
             layers = [[nn.Conv1d(*pair, 1), nn.BatchNorm1d(pair[1]), nn.ReLU()] for pair in pairs]
             return nn.Sequential(*(layer for each in layers for layer in each))
 
         self.turn, self.turned = shared(3, 16, 32), nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 9))
         self.features = shared(3, 16, 64)
-        self.head = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, classes))
+        self.head = nn.Sequential(
+            nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, classes)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         matrix = self.turned(torch.max(self.turn(x), 2, keepdim=True)[0].view(-1, 32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,15 @@ def _inverted(
     return Shortcut(branch) if stride == 1 and inputs == outputs else branch
 
 
+def _mobilenet_v2() -> nn.Module:
+    rows = ((1, 8, 1), (6, 12, 2), (6, 12, 1), (6, 16, 2), (6, 16, 1), (6, 24, 2))
+    channels, blocks = 16, []
+    for expansion, outputs, stride in rows:
+        blocks.append(models._InvertedResidual(channels, outputs, stride, expansion))
+        channels = outputs
+    return Classifier(nn.Sequential(conv(3, 16, 3, 2, act=nn.ReLU6), *blocks, conv(24, 64, 1, act=nn.ReLU6)), 64)
+
+
 def _efficientnet_lite() -> nn.Module:
     stem = nn.Sequential(_SamePadded(3, 16, 3, 2, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
     rows = ((1, 8, 3, 1), (6, 16, 3, 2), (6, 16, 3, 1), (6, 24, 5, 2), (6, 24, 5, 1), (6, 32, 3, 2))
@@ -67,7 +77,10 @@ def _mcunet() -> nn.Module:
     for expansion, outputs, kernel, stride in rows:
         hidden = channels * expansion
         branch = [conv(channels, hidden, 1, act=nn.ReLU6)] if expansion != 1 else []
-        branch += [conv(hidden, hidden, kernel, stride, groups=hidden, act=nn.ReLU6), conv(hidden, outputs, 1, act=None)]
+        branch += [
+            conv(hidden, hidden, kernel, stride, groups=hidden, act=nn.ReLU6),
+            conv(hidden, outputs, 1, act=None),
+        ]
         block: nn.Module = nn.Sequential(*branch)
         blocks.append(Shortcut(block) if stride == 1 and channels == outputs else block)
         channels = outputs
@@ -125,7 +138,11 @@ def _resnet() -> nn.Module:
 
 
 def _regnet() -> nn.Module:
-    blocks = [_bottleneck(16, 24, 24, 2, 3, True), _bottleneck(24, 24, 24, 1, 3, True), _bottleneck(24, 56, 56, 2, 7, True)]
+    blocks = [
+        _bottleneck(16, 24, 24, 2, 3, True),
+        _bottleneck(24, 24, 24, 1, 3, True),
+        _bottleneck(24, 56, 56, 2, 7, True),
+    ]
     return Classifier(nn.Sequential(conv(3, 16, 3, 2), *blocks), 56)
 
 
@@ -149,7 +166,9 @@ class _ShuffleUnit(nn.Module):
             passed, convolved = x.chunk(2, dim=1)
             y = torch.cat((passed, self.right(convolved)), 1)
         batch, channels, height, width = y.size()
-        return y.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous().view(batch, -1, height, width)
+        return (
+            y.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous().view(batch, -1, height, width)
+        )
 
 
 def _shufflenet() -> nn.Module:
@@ -173,7 +192,15 @@ def _squeezenet() -> nn.Module:
     def pool() -> nn.Module:
         return nn.MaxPool2d(3, 2, ceil_mode=True)
 
-    features = [nn.Conv2d(3, 16, 3, 2), nn.ReLU(), pool(), _Fire(16, 8, 16), _Fire(32, 8, 16), pool(), _Fire(32, 12, 24)]
+    features = [
+        nn.Conv2d(3, 16, 3, 2),
+        nn.ReLU(),
+        pool(),
+        _Fire(16, 8, 16),
+        _Fire(32, 8, 16),
+        pool(),
+        _Fire(32, 12, 24),
+    ]
     head = [nn.Dropout(0.5), nn.Conv2d(48, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()]
     return nn.Sequential(*features, *head)
 
@@ -238,7 +265,8 @@ class _ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
         y = self.scale * self.narrow(self.act(self.wide(y)))
-        return x + y.permute(0, 3, 1, 2)
+        z: Tensor = x + y.permute(0, 3, 1, 2)
+        return z
 
 
 class _ConvNeXt(nn.Module):
@@ -271,17 +299,17 @@ class _MobileOneBlock(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Sequential:
-        like = self.wide[0][0]  # type: ignore[index]
-        one = nn.Conv2d(
-            like.in_channels, like.out_channels, like.kernel_size, like.stride, like.padding, groups=like.groups
-        )
+        like = cast(nn.Conv2d, self.wide[0].get_submodule("0"))
+        one = nn.Conv2d(like.in_channels, like.out_channels, 1, groups=like.groups)
+        one.kernel_size, one.stride, one.padding = like.kernel_size, like.stride, like.padding
+        one.weight = nn.Parameter(torch.zeros_like(like.weight))
         branches = [*self.wide, *([self.point] if self.point else [])]
         kernels, biases = [], []
         for branch in branches:
-            scale = branch[1].weight / (branch[1].running_var + branch[1].eps).sqrt()  # type: ignore[index]
-            side = (one.kernel_size[0] - branch[0].kernel_size[0]) // 2  # type: ignore[index]
-            kernels.append(nn.functional.pad(branch[0].weight, [side] * 4) * scale[:, None, None, None])  # type: ignore[index]
-            biases.append(branch[1].bias - branch[1].running_mean * scale)  # type: ignore[index]
+            scale = branch[1].weight / (branch[1].running_var + branch[1].eps).sqrt()
+            side = (one.kernel_size[0] - branch[0].kernel_size[0]) // 2
+            kernels.append(nn.functional.pad(branch[0].weight, [side] * 4) * scale[:, None, None, None])
+            biases.append(branch[1].bias - branch[1].running_mean * scale)
         if self.skip is not None:
             assert self.skip.running_var is not None and self.skip.running_mean is not None
             scale = self.skip.weight / (self.skip.running_var + self.skip.eps).sqrt()
@@ -298,7 +326,14 @@ class _MobileOneBlock(nn.Module):
 
 
 def _mobileone() -> nn.Module:
-    shapes = ((3, 16, 3, 2, 1), (16, 16, 3, 2, 16), (16, 32, 1, 1, 1), (32, 32, 3, 1, 32), (32, 32, 1, 1, 1), (32, 32, 3, 2, 32))
+    shapes = (
+        (3, 16, 3, 2, 1),
+        (16, 16, 3, 2, 16),
+        (16, 32, 1, 1, 1),
+        (32, 32, 3, 1, 32),
+        (32, 32, 1, 1, 1),
+        (32, 32, 3, 2, 32),
+    )
     blocks = [_MobileOneBlock(*shape) for shape in shapes]
     sequence = nn.Sequential(*blocks)
     models.estimate_batch_norm(sequence, torch.randn(8, 3, 64, 64))
@@ -334,15 +369,15 @@ def _mlp(*widths: int) -> nn.Module:
 
 IMAGES = {
     "MLP": Model("LeCun et al. 1998", lambda: _mlp(256, 64, 32, 10), image(16, 1)),
-    "MobileNetV1-0.25": known("Howard et al. 2017", tiny_models.mobilenet_v1_025),
-    "MobileNetV2": Model("Sandler et al. 2018", lambda: models.MobileNetV2(10), image(32)),
-    "MobileNetV3-small": known("Howard et al. 2019", tiny_models.mobilenet_v3_blocks),
+    "MobileNetV1-0.25": known("Howard et al. 2017", tiny_models.mobilenet_v1_025, image(96)),
+    "MobileNetV2": Model("Sandler et al. 2018", _mobilenet_v2, image(64)),
+    "MobileNetV3-small": known("Howard et al. 2019", tiny_models.mobilenet_v3_blocks, image(32)),
     "MobileNetV4": Model("Qin et al. 2024", _mobilenet_v4, image(64)),
     "MobileOne": Model("Vasu et al. 2022", _mobileone, image(64)),
     "MCUNet": Model("Lin et al. 2020", _mcunet, image(64)),
     "EfficientNet": Model("Tan and Le 2019", _efficientnet, image(32)),
     "EfficientNet-Lite": Model("Tan and Le 2019", _efficientnet_lite, image(32)),
-    "ResNet8": known("He et al. 2015", tiny_models.resnet8),
+    "ResNet8": known("He et al. 2015", tiny_models.resnet8, image(32)),
     "ResNet, bottlenecks": Model("He et al. 2015", _resnet, image(64)),
     "RegNetY": Model("Radosavovic et al. 2020", _regnet, image(32)),
     "DenseNet": Model("Huang et al. 2016", _densenet, image(32)),

@@ -27,8 +27,8 @@ class Model(NamedTuple):
     sample: Callable[[], tuple[Tensor, ...]]
 
     def module(self) -> nn.Module:
-        """In eval mode, always the same. Batch norms scale, shift and have the statistics of samples, so that it matters
-        how they are folded and where they stand."""
+        """In eval mode, always the same. Batch norms scale, shift and have the statistics of samples, so that it
+        matters how they are folded and where they stand."""
         torch.manual_seed(0)
         module = self.make().eval()
         norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._NormBase) and each.affine]
@@ -46,10 +46,9 @@ class Model(NamedTuple):
         return [self.sample() for _ in range(count)]
 
 
-def known(paper: str, example: Callable[[], Example]) -> Model:
+def known(paper: str, example: Callable[[], Example], sample: Callable[[], tuple[Tensor, ...]]) -> Model:
     """A network that other tests have too."""
-    shapes = [value.shape for value in example().inputs]
-    return Model(paper, lambda: example().model, lambda: tuple(map(torch.randn, shapes)))
+    return Model(paper, lambda: example().model, sample)
 
 
 def image(size: int, channels: int = 3) -> Callable[[], tuple[Tensor, ...]]:
@@ -107,8 +106,8 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weights = nn.functional.adaptive_avg_pool2d(x, 1)
-        weights = self.gate(self.expand(self.act(self.reduce(weights))))
-        return x * weights
+        y: Tensor = x * self.gate(self.expand(self.act(self.reduce(weights))))
+        return y
 
 
 class Classifier(nn.Module):
