@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.quiet import add_result, others_silent, results_in  # noqa: E402
-from tests.zoo import MODELS  # noqa: E402
-from tests.zoo.measure import BLAMED, FAILED, measured  # noqa: E402
+from tests.zoo import DOMAINS, MODELS  # noqa: E402
+from tests.zoo.measure import BLAMED, CALIBRATED, FAILED, VERIFIED, measured  # noqa: E402
 
 DATA = ROOT / "docs" / "models.json"
 ROWS = (
@@ -61,10 +62,10 @@ def main() -> int:
 def _run(arguments: argparse.Namespace, terminal: TextIO) -> None:
     part, _, parts = arguments.part.partition("/")
     pairs = [(name, row) for row in arguments.rows.split(",") for name in arguments.models.split(";")]
-    done = results_in(arguments.results, "model", "row")
     again = set(arguments.again.split(","))
     for name, row in pairs[int(part) :: int(parts)]:
-        if (name, row) in done and done[name, row]["kind"] not in again:
+        done = results_in(arguments.results, "model", "row").get((name, row))  # another process may have done it
+        if done is not None and done["kind"] not in again:
             continue
         result = {"model": name, "row": row, **measured(MODELS[name], row)}
         add_result(arguments.results, result)
@@ -83,12 +84,29 @@ def _summary(arguments: argparse.Namespace) -> int:
 
 def _write(path: Path) -> None:
     """What is measured goes into the data, beside what is there of models and rows that are still known."""
-    old = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
-    for (name, row), result in results_in(path, "model", "row").items():
-        figures: dict[str, Any] = {key: value for key, value in result.items() if key not in ("model", "row", "trace")}
-        old.setdefault(name, {})[row] = figures
-    data = {name: {row: old[name][row] for row in ROWS if row in old[name]} for name in MODELS if name in old}
-    DATA.write_text(json.dumps(data, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    old = json.loads(DATA.read_text(encoding="utf-8"))["models"] if DATA.exists() else {}
+    results = results_in(path, "model", "row")
+    models: dict[str, Any] = {}
+    for domain, its in DOMAINS.items():
+        for name, model in its.items():
+            rows = dict(old.get(name, {"rows": {}})["rows"])
+            rows |= {row: _kept(results[name, row]) for row in ROWS if (name, row) in results}
+            weights = sum(weight.numel() for weight in model.module().parameters())
+            about = {"domain": domain, "paper": model.paper, "weights": weights}
+            models[name] = about | {"rows": {row: rows[row] for row in ROWS if row in rows}}
+    data = {
+        "versions": {name: version(name) for name in ("arm_recipes", "executorch", "torch", "ethos-u-vela")},
+        "calibrated": CALIBRATED,
+        "verified": VERIFIED,
+        "rows": ROWS,
+        "models": models,
+    }
+    DATA.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _kept(result: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in result.items() if key not in ("model", "row", "trace")}
+    return kept | ({"fallback": _kept(result["fallback"])} if "fallback" in result else {})
 
 
 if __name__ == "__main__":

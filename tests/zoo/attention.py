@@ -17,7 +17,7 @@ class _ViT(nn.Module):
         self.token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.position = nn.Parameter(torch.randn(1, (size // patch) ** 2 + 1, width) * 0.02)
         layers = {"activation": "gelu", "batch_first": True, "norm_first": True}
-        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, 3, 2 * width, **layers) for _ in range(2))  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, 3, 2 * width, **layers) for _ in range(1))  # type: ignore[arg-type]
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class _Bert(nn.Module):
         self.words, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(tokens, width)
         self.register_buffer("position", torch.arange(tokens)[None])
         self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.layers = nn.ModuleList(_BertLayer(width, 2) for _ in range(2))
+        self.layers = nn.ModuleList([_BertLayer(width, 2)])
         self.pooler, self.head = nn.Linear(width, width), nn.Linear(width, 3)
 
     def forward(self, words: Tensor, counts: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class _Mixer(nn.Module):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, width, 8, 8)
-        self.blocks = nn.Sequential(_MixerBlock(16, width), _MixerBlock(16, width))
+        self.blocks = nn.Sequential(_MixerBlock(16, width))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
