@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import models_page  # docs/models_page.py
 import operators  # docs/operators.py
 
 import arm_recipes
@@ -301,6 +302,7 @@ MADE = {
     "docs/recipes.md": recipes_page,
     "docs/cli.md": cli_page,
     "docs/operators.md": operators.page,
+    "docs/models.md": models_page.page,
     "README.md": readme,
     "arm_recipes/recipes/types.pyi": stub,
     "arm_recipes/recipes/operators.json": operators.package_data,

@@ -16,35 +16,33 @@ Figures = Mapping[str, Any]
 
 _INTRODUCTION = """# Models
 
-What comes of {count} public architectures on each target: written from their papers, small ({least:,} to {most:,} weights), with
-random weights, in `tests/zoo/`. Every program was checked layer by layer when it was exported, and run on its reference simulator
-on {verified} samples other than the {calibrated} it was calibrated on.
+What comes of {count} public architectures on each target. They are written from their papers, small ({least:,} to
+{most:,} weights, random ones), and stand in `tests/zoo/`. Each program was checked layer by layer when it was exported,
+and run on its reference simulator on {verified} samples other than the {calibrated} that it was calibrated on.
 
 - **%** is the share of operators on the accelerator; on Cortex-M the share of kernels that are CMSIS-NN's.
-- **dB** is how far the program's outputs are from the float model's (SQNR of the worst output; 20 dB is an error of a tenth, 40 of
-  a hundredth). Random weights quantize worse than trained ones: a figure here is for comparing columns, not a promise for yours.
-  Programs are as good as their quantized module, {lowering}.
-- † needs `allow_portable_fallback=True`: without it the recipe refuses, as a layer would run on a slow float kernel.
-- **no** is a refusal; [why](#what-is-refused).
+- **dB** is how far the program's outputs are from the float model's (SQNR of the worst output; at 20 dB the error is a
+  tenth, at 40 a hundredth). Random weights quantize worse than trained ones, so compare columns. The program is what
+  the quantized model is: {lowering}.
+- **†** takes `allow_portable_fallback=True`: the recipe refuses what has layers on slow float kernels.
+- **no** is a refusal; [below](#what-is-refused) is why.
 """
 
 _COSTS = """## What they cost
 
-Size of the .pte in KiB, and for Ethos-U thousands of NPU cycles (Vela's estimates; nothing was measured on hardware). Seconds are
-CPU time of the export to `{row}` with its check, imports and simulator's process aside, on one core of a machine that did other
-things as well.
+KiB of the .pte, and on Ethos-U thousands of the NPU's cycles (Vela's estimates; nothing was measured on hardware).
+The seconds are CPU time of an export with its check, for {row}, without imports and the simulator's own process.
 """
 
 _LEFT = """## What stays on the CPU
 
-Operators that the target's delegate did not take, and in how many subgraphs the rest is. [Report](report.md) says why, operator by
-operator.
+Operators that the delegate did not take, and in how many subgraphs the others are. [Report](report.md) says why, one by
+one.
 """
 
 _REFUSED = """## What is refused
 
-An error that says what is wrong and what to do, and no program. Those of Cortex-M that † marks are made with
-`allow_portable_fallback=True`.
+With an error that says what is wrong and what to do, and no program. † is made with `allow_portable_fallback=True`.
 """
 
 
@@ -59,7 +57,7 @@ def page() -> str:
     words |= {"count": len(models), "least": min(weights), "most": max(weights), "lowering": _lowering(models)}
     lines = [_INTRODUCTION.format(**words)]
     lines += [*_by_domain(models, rows, _outcome), ""]
-    lines += [_COSTS.format(row=rows[0]), *_by_domain(models, rows, _cost, seconds=rows[0]), ""]
+    lines += [_COSTS.format(row=_word(rows[0])), *_by_domain(models, rows, _cost, seconds=rows[0]), ""]
     lines += [_LEFT, *_left(models, rows), ""]
     lines += [_REFUSED, *_refused(models, rows), ""]
     lines += [f"Made by `python docs/generate.py` of what `python docs/models.py` measured with {versions}."]

@@ -51,6 +51,7 @@ _FALLING = (_aten.lt.Scalar, _aten.le.Scalar)
 
 _WITH_BIAS = (_aten.linear.default, _aten.convolution.default)
 _PER_CHANNEL = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor)
+_PADDING = (_aten.constant_pad_nd.default, _aten.avg_pool2d.default)
 
 
 class CompareIntegers(ExportPass):
@@ -163,7 +164,9 @@ class ToCortexM(ExportPass):
     """In the place of upstream's AtenToCortexMPass, and just before it in one step, as values have no dtype in between:
 
     - quantized hardswish operators look their result up in a table, as executorch has it for other activations;
-    - what is multiplied with one value per channel, or added to, is put into channels_last.
+    - what is multiplied with one value per channel, or added to, is put into channels_last;
+    - so is what is padded: upstream writes the padding in the order in which its input lies, and the operator before
+      may become a kernel, in the same step, that gives channels_last whatever it gave before.
     """
 
     def __init__(self, exported_program: ExportedProgram, target_config: CortexMTargetConfig) -> None:
@@ -177,6 +180,8 @@ class ToCortexM(ExportPass):
                 self._look_up(node)
             elif node.target in _PER_CHANNEL:
                 _lay_out(node)
+            elif node.target in _PADDING and _scale(node, "input_qparams") is not None:
+                _put_in_nhwc(node, node.args[0])
         result: PassResult = self._upstream.call(graph_module)
         return result
 
@@ -211,12 +216,21 @@ def _lay_out(node: Node) -> None:
     channels = {(value.dim(), value.shape[1]) for value in values if value.dim() == 4}
     if values[0].shape == values[1].shape or len(channels) != 1 or {value.dim() for value in values} != {4}:
         return
-    large = max(sources, key=lambda source: source.meta["val"].numel())
-    # Whether it will lie there is known only when all operators are CMSIS-NN's; `memory_order` drops it then.
+    _put_in_nhwc(node, max(sources, key=lambda source: source.meta["val"].numel()))
+
+
+def _put_in_nhwc(node: Node, source: Node) -> None:
+    """Let a node read a copy of `source` in channels_last.
+
+    Whether it will lie there is known only when all operators are CMSIS-NN's; `memory_order` drops the copy then.
+    """
+    value = source.meta["val"]
+    if value.dim() != 4:
+        return
     with node.graph.inserting_before(node):
-        copy = node.graph.call_function(CLONE_DIM_ORDER, (large,), {"dim_order": list(NHWC)})
-    copy.meta = {"val": large.meta["val"].to(memory_format=torch.channels_last), "custom": {IF_NEEDED: True}}
-    node.replace_input_with(large, copy)
+        copy = node.graph.call_function(CLONE_DIM_ORDER, (source,), {"dim_order": list(NHWC)})
+    copy.meta = {"val": value.to(memory_format=torch.channels_last), "custom": {IF_NEEDED: True}}
+    node.replace_input_with(source, copy)
 
 
 def _scale(node: Node, which: str, index: int = 0) -> tuple[float, int] | None:

@@ -16,8 +16,8 @@ class _ViT(nn.Module):
         self.patches = nn.Conv2d(3, width, patch, patch)
         self.token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.position = nn.Parameter(torch.randn(1, (size // patch) ** 2 + 1, width) * 0.02)
-        layers = {"activation": "gelu", "batch_first": True, "norm_first": True}
-        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, 3, 2 * width, **layers) for _ in range(1))  # type: ignore[arg-type]
+        block = nn.TransformerEncoderLayer(width, 3, 2 * width, activation="gelu", batch_first=True, norm_first=True)
+        self.blocks = nn.ModuleList([block])
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
