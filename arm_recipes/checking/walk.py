@@ -317,8 +317,9 @@ def _as_integers(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _tells(match: _Match, instead: Mapping[Node, Tensor], but_for: _Match | None) -> bool:
     """Whether an explanation of a value by others is one: not where a value explains itself, as in
-    minimum(minimum(a, b), b), nor where it is another value than what is to be explained."""
-    if any(value.shape == match.value.shape and torch.equal(value, match.value) for value in instead.values()):
+    minimum(minimum(a, b), b), or in another shape as its own view does, nor where it is another value than what is to
+    be explained."""
+    if any(torch.equal(value.flatten(), match.value.flatten()) for value in instead.values()):
         return False
     return but_for is None or torch.equal(match.value, but_for.value)
 

@@ -35,6 +35,7 @@ def rewrite_for_cmsis_nn(model: GraphModule) -> GraphModule:
         elif node.target is _aten.conv3d.default:
             _in_slices(model, node)
         elif node.target is _aten.avg_pool2d.default:
+            _with_stride(node)
             _without_ceil_mode(model, node)
     model.graph.eliminate_dead_code()
     model.recompile()
@@ -112,6 +113,12 @@ def _in_slices(model: GraphModule, node: Node) -> None:
         ),
     )
     model.graph.erase_node(node)
+
+
+def _with_stride(node: Node) -> None:
+    """Spell the stride of a pooling that has none, which is its kernel: upstream hands on the empty list."""
+    if len(node.args) > 2 and not node.args[2]:
+        node.args = (*node.args[:2], node.args[1], *node.args[3:])
 
 
 def _without_ceil_mode(model: GraphModule, node: Node) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from executorch.backends.arm._passes import FoldAndAnnotateQParamsPass
 from executorch.backends.cortex_m.passes import ActivationFusionPass, AtenToCortexMPass, QuantizedClampActivationPass
 from executorch.backends.cortex_m.passes.passes_utils import get_activation_bounds, quantize_val
 from executorch.backends.cortex_m.target_config import CortexMTargetConfig
 from executorch.backends.transforms.utils import create_constant_placeholder, get_param_tensor
-from executorch.exir.pass_base import ExportPass
+from executorch.exir.pass_base import ExportPass, NodeMetadata, ProxyValue
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
@@ -26,7 +27,7 @@ from torch.fx.passes.infra.pass_base import PassResult
 from torch.nn import functional
 
 from arm_recipes.upstream.graphs import where
-from arm_recipes.upstream.private import CLONE_DIM_ORDER, edge_operators
+from arm_recipes.upstream.private import CLONE_DIM_ORDER, TO_DIM_ORDER_COPY, edge_operators
 
 from .changes import note
 from .device_kernels import NHWC
@@ -52,6 +53,29 @@ _FALLING = (_aten.lt.Scalar, _aten.le.Scalar)
 _WITH_BIAS = (_aten.linear.default, _aten.convolution.default)
 _PER_CHANNEL = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor)
 _PADDING = (_aten.constant_pad_nd.default, _aten.avg_pool2d.default)
+_GIVE_NHWC = (_aten.convolution.default, _aten.max_pool2d.default, _aten.avg_pool2d.default)
+
+
+class FoldScales(FoldAndAnnotateQParamsPass):
+    """In the place of upstream's pass: a matrix product may read what a linear layer with a bias gives.
+
+    Until the layer is CMSIS-NN's, torch takes its values for int32, as its bias is, and multiplies them with no int8.
+    """
+
+    def call_operator(
+        self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], meta: NodeMetadata, updated: bool | None = False
+    ) -> ProxyValue:
+        if op == _aten.bmm.default and {each.data.dtype for each in args} == {torch.int8, torch.int32}:
+            args = tuple(each if each.data.dtype == torch.int8 else self._as_int8(each, meta) for each in args)
+        return super().call_operator(op, args, kwargs, meta, updated)
+
+    def _as_int8(self, value: ProxyValue, meta: NodeMetadata) -> ProxyValue:
+        """A copy that `memory_order` drops, as the value is int8 by then."""
+        kept = {key: of for key, of in meta.data.items() if key not in ("val", "input_qparams", "output_qparams")}
+        asked = {"dtype": torch.int8, "dim_order": list(range(value.data.dim()))}
+        return super().call_operator(
+            TO_DIM_ORDER_COPY, (value,), asked, NodeMetadata({**kept, "custom": {IF_NEEDED: True}}), True
+        )
 
 
 class CompareIntegers(ExportPass):
@@ -165,8 +189,8 @@ class ToCortexM(ExportPass):
 
     - quantized hardswish operators look their result up in a table, as executorch has it for other activations;
     - what is multiplied with one value per channel, or added to, is put into channels_last;
-    - so is what is padded: upstream writes the padding in the order in which its input lies, and the operator before
-      may become a kernel, in the same step, that gives channels_last whatever it gave before.
+    - so is what is padded behind a layer that becomes a kernel of CMSIS-NN, in the same step, and gives channels_last
+      from then on: upstream writes the padding in the order in which its input lay before.
     """
 
     def __init__(self, exported_program: ExportedProgram, target_config: CortexMTargetConfig) -> None:
@@ -180,7 +204,7 @@ class ToCortexM(ExportPass):
                 self._look_up(node)
             elif node.target in _PER_CHANNEL:
                 _lay_out(node)
-            elif node.target in _PADDING and _scale(node, "input_qparams") is not None:
+            elif node.target in _PADDING and _scale(node, "input_qparams") is not None and _behind_nhwc(node):
                 _put_in_nhwc(node, node.args[0])
         result: PassResult = self._upstream.call(graph_module)
         return result
@@ -219,17 +243,29 @@ def _lay_out(node: Node) -> None:
     _put_in_nhwc(node, max(sources, key=lambda source: source.meta["val"].numel()))
 
 
+def _behind_nhwc(node: Node) -> bool:
+    """Whether something of 4 dimensions that it is made from will be a kernel's that gives channels_last."""
+    todo, seen = list(node.all_input_nodes), set()
+    while todo:
+        source = todo.pop()
+        value = source.meta.get("val")
+        if source in seen or not isinstance(value, Tensor) or value.dim() != 4:
+            continue
+        if source.target in _GIVE_NHWC:
+            return True
+        seen.add(source)
+        todo.extend(source.all_input_nodes)
+    return False
+
+
 def _put_in_nhwc(node: Node, source: Node) -> None:
     """Let a node read a copy of `source` in channels_last.
 
     Whether it will lie there is known only when all operators are CMSIS-NN's; `memory_order` drops the copy then.
     """
-    value = source.meta["val"]
-    if value.dim() != 4:
-        return
     with node.graph.inserting_before(node):
         copy = node.graph.call_function(CLONE_DIM_ORDER, (source,), {"dim_order": list(NHWC)})
-    copy.meta = {"val": value.to(memory_format=torch.channels_last), "custom": {IF_NEEDED: True}}
+    copy.meta = {"val": source.meta["val"].to(memory_format=torch.channels_last), "custom": {IF_NEEDED: True}}
     node.replace_input_with(source, copy)
 
 
