@@ -59,10 +59,27 @@ def scaled_up() -> Example:
     return _example(lambda x, a, b: F.interpolate(torch.where(x > 0, a, b)[:, ::2], scale_factor=2, mode="bilinear"))
 
 
+class _Attended(nn.Module):
+    """To itself: torch's own attention makes query, key and value in one, whose parts are only moved for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.attention(x, x, x, need_weights=False)[0]
+        return y
+
+
+def attended() -> Example:
+    torch.manual_seed(0)
+    return Example(_Attended().eval(), (torch.randn(1, 4, 8),))
+
+
 @pytest.mark.parametrize(
     ("model", "recipe", "layout"),
     [
-        *((model, "TOSA_INT8", None) for model in (stacked, compared, pooled, normalised, scaled_up)),
+        *((model, "TOSA_INT8", None) for model in (attended, stacked, compared, pooled, normalised, scaled_up)),
         *((model, "TOSA_INT8", "channels_last") for model in (pooled, scaled_up)),
         *((model, "TOSA_A16W8", None) for model in (compared, pooled, scaled_up)),
         *((model, "TOSA_FP", None) for model in (stacked, normalised)),

@@ -1,4 +1,4 @@
-"""Layers that executorch makes others of on Cortex-M: average pooling, with a window that begins in the padding."""
+"""Layers that executorch makes others of on Cortex-M: average pooling, with padding, and without a stride."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def test_average_pooling_has_the_model_s_windows(pooling: nn.Module, size: tuple
     kinds = [change.id for change in report(session).methods[0].changes]
     assert ("average-pooling" in kinds) == changed
     assert verify(session, [(torch.randn(1, 3, *size),)], progress=False).failed_gates == ()
+
+
+class _NoStride(nn.Module):
+    """avg_pool2d, whose stride is its kernel where none is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(x, 2, padding=1)
+
+
+def test_a_pooling_s_stride_may_be_left_out() -> None:
+    assert verify(_exported(_NoStride(), (6, 6)), [(torch.randn(1, 3, 6, 6),)], progress=False).failed_gates == ()
+
+
+def test_upstream_hands_on_an_empty_stride() -> None:
+    with pytest.raises(LoweringError, match="Expected length-2 sequence"):
+        _exported(_NoStride(), (6, 6), cures=False)
 
 
 def test_upstream_has_one_window_more() -> None:

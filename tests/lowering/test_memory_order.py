@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 import torch
 from executorch.export import ExportSession
+from torch import Tensor, nn
+from torch.nn import functional
 
-from arm_recipes import ArmRecipeType, LoweringError, export
+from arm_recipes import ArmRecipeType, LoweringError, export, verify
+from arm_recipes.lowering import folded
 from arm_recipes.lowering.changes import changes
 from arm_recipes.lowering.device_kernels import NHWC, Demand, Placed, demand_of, portable_kernels
 from tests import device_networks, models
@@ -137,6 +140,50 @@ def test_a_compared_number_becomes_an_integer() -> None:
             compare = getattr(torch, name)
             threshold = _threshold(target, number, scale, zero_point)
             assert torch.equal(compare(torch.arange(-128, 128), threshold), compare(values, number)), (name, number)
+
+
+class _OneColumn(nn.Module):
+    """CREPE's layers: a batch norm behind the ReLU, in float, and values one wide, which lie in two orders at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(1, 4, (3, 1)), nn.BatchNorm2d(4), nn.Conv2d(4, 2, (3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.max_pool2d(self.norm(torch.relu(self.first(x[:, None, :, None]))), (2, 1))
+        y: Tensor = self.last(functional.pad(x, (0, 0, 1, 2)))
+        return y
+
+
+class _Product(nn.Module):
+    """As of attention's weights with its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.bmm(x, self.linear(y))
+
+
+def _made(make: type[nn.Module], *shapes: tuple[int, ...], **options: Any) -> None:
+    torch.manual_seed(0)
+    model, samples = make().eval(), [tuple(map(torch.randn, shapes)) for _ in range(2)]
+    session = export(model, _ROW, samples, **options)
+    assert verify(session, samples, progress=False).failed_gates == ()
+
+
+def test_padding_is_written_for_the_order_that_its_input_will_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    _made(_OneColumn, (1, 14))
+    monkeypatch.setattr(folded, "_PADDING", ())  # as upstream
+    with pytest.raises(LoweringError, match="does not compute what the model does"):
+        _made(_OneColumn, (1, 14))
+
+
+def test_a_product_reads_a_linear_layer_with_a_bias() -> None:
+    _made(_Product, (1, 4, 4), (1, 4, 8))
+    with pytest.raises(LoweringError, match="expected scalar type"):  # upstream
+        _made(_Product, (1, 4, 4), (1, 4, 8), cures=False)
 
 
 def test_an_ordinary_network_has_no_copy_inside() -> None:
