@@ -27,11 +27,11 @@ from tests.zoo.measure import BLAMED, CALIBRATED, FAILED, VERIFIED, measured  # 
 DATA = ROOT / "docs" / "models.json"
 ROWS = (
     "ETHOSU_U55_INT8",
-    "CORTEX_M55_INT8",
-    "ETHOSU_U85_A16W8",
-    "TOSA_FP",
     "ETHOSU_U85_INT8",
+    "ETHOSU_U85_A16W8",
+    "CORTEX_M55_INT8",
     "TOSA_INT8",
+    "TOSA_FP",
     "VGF_INT8",
 )
 

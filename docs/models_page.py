@@ -25,7 +25,7 @@ and run on its reference simulator on {verified} samples other than the {calibra
   tenth, at 40 a hundredth). Random weights quantize worse than trained ones, so compare columns. The program is what
   the quantized model is: {lowering}.
 - **†** takes `allow_portable_fallback=True`: the recipe refuses what has layers on slow float kernels.
-- **no** is a refusal; [below](#what-is-refused) is why.
+- **no** is a refusal; [below](#what-is-refused) is why. An empty cell has not been measured yet.
 """
 
 _COSTS = """## What they cost
@@ -65,9 +65,9 @@ def page() -> str:
 
 
 def _title(row: str) -> str:
-    """ "U55 int8", "M55 int8"."""
+    """The family's target and precision, as two lines."""
     recipe = catalog.BY_NAME[row]
-    family = {"ethos_u": "Ethos-", "cortex_m": "Cortex-"}.get(recipe.family.value, "")
+    family = {"ethos_u": "Ethos&#8209;", "cortex_m": "Cortex&#8209;"}.get(recipe.family.value, "")
     name = row.removesuffix(f"_{recipe.precision.value.upper()}").rpartition("_")[2].removeprefix("ETHOSU")
     return f"{family}{name}<br>{recipe.precision.value.upper().replace('INT8', 'int8')}"
 
@@ -104,11 +104,11 @@ def _outcome(figures: Figures | None) -> str:
         return ""
     if made is None:
         return "no" if figures["kind"] == "refused" else f"**{figures['kind']}**"
-    return f"{made['share']:.0f} %{mark} {_db(made['program_db'])}"
+    return f"{made['share']:.0f}&nbsp;%{mark} {_db(made['program_db'])}"
 
 
 def _db(value: float) -> str:
-    return f"{value:.0f} dB"
+    return f"{value:.0f}&nbsp;dB"
 
 
 def _cost(figures: Figures | None) -> str:
