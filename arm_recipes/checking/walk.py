@@ -225,12 +225,23 @@ class _Sample:
             limit = min(_ONE_ROUNDING, best.difference.beyond / 2)
         for instead in itertools.islice(_alternatives(before), _TRIED):
             match = self._match(layer, self._reference.evaluate(layer, self._values(layer, instead)), limit)
-            if match is not None and _tells(match, instead, best):
+            if match is not None and _tells(match, instead, best) and not self._moves(match, instead):
                 for node, value in instead.items():
                     self._blame(self.findings[node], value)
                 self._repeat(list(instead))
                 return match
         return best
+
+    def _moves(self, match: _Match, instead: Mapping[Node, Tensor]) -> bool:
+        """Whether what is found is but a view of an open layer's values, which the program has in another order: where
+        transposes were joined into one, as in torch's attention."""
+        return any(
+            torch.equal(value.flatten(), match.value.flatten())
+            and torch.equal(
+                value.flatten().sort().values, self.findings[node].value.flatten().sort().values.to(value.dtype)
+            )
+            for node, value in instead.items()
+        )
 
     def _widened(self, layer: Layer, real: Tensor) -> _Match | None:
         """The simulator's value, where open layers before, rounded elsewhere, may make it what it is."""
@@ -317,9 +328,8 @@ def _as_integers(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _tells(match: _Match, instead: Mapping[Node, Tensor], but_for: _Match | None) -> bool:
     """Whether an explanation of a value by others is one: not where a value explains itself, as in
-    minimum(minimum(a, b), b), or in another shape as its own view does, nor where it is another value than what is to
-    be explained."""
-    if any(torch.equal(value.flatten(), match.value.flatten()) for value in instead.values()):
+    minimum(minimum(a, b), b), nor where it is another value than what is to be explained."""
+    if any(value.shape == match.value.shape and torch.equal(value, match.value) for value in instead.values()):
         return False
     return but_for is None or torch.equal(match.value, but_for.value)
 
