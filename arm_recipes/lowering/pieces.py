@@ -17,7 +17,7 @@ import torch
 from executorch.backends.arm._passes.quant_args import QuantArgs
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
-from torchao.quantization.pt2e import MinMaxObserver, ObserverBase
+from torchao.quantization.pt2e import FixedQParamsObserver, MinMaxObserver, ObserverBase
 
 from arm_recipes.upstream.graphs import where
 
@@ -140,7 +140,10 @@ def _cuts(function: _Function) -> tuple[float, ...]:
 
 def _arguments(observer: ObserverBase) -> QuantArgs:
     """Nearly what the observer's own search for a scale gives, which takes long and may leave out a few outliers."""
-    scale = float(torch.maximum(step_of(observer), observer.eps).max())
+    if isinstance(observer, FixedQParamsObserver):  # as asin's and atanh's inputs have
+        scale = float(observer.scale)
+    else:
+        scale = float(torch.maximum(step_of(observer), observer.eps).max())
     return QuantArgs(scale, 0, int(observer.quant_min), int(observer.quant_max), torch.int16)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from executorch.export import ExportRecipe, ExportSession, StageType
+from executorch.export import export as upstream_export
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -170,6 +172,51 @@ def test_a_constant_that_a_table_makes_is_no_fault() -> None:
     session = export(model, ArmRecipeType.TOSA_A16W8, samples, check=False)
     outcome = check(session).methods[0]
     assert outcome.wrong == () and outcome.compared + outcome.grouped == outcome.layers
+
+
+class _AfterAConstant(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + torch.tensor([0.5])
+        return y * y
+
+
+def _after_a_constant() -> ExportSession:
+    model, inputs = _AfterAConstant().eval(), [(torch.randn(1, 4),)]
+    return upstream_export(model, inputs, ExportRecipe.get_recipe(ArmRecipeType.TOSA_FP))
+
+
+def test_a_constant_of_the_forward_is_still_there() -> None:
+    outcome = check(_after_a_constant()).methods[0]
+    assert outcome.checked and outcome.wrong == () and outcome.compared == 2
+
+
+def test_upstream_takes_constants_out() -> None:
+    """Where this fails, what is kept of them can go."""
+    program = _after_a_constant().get_stage_artifacts()[StageType.TORCH_EXPORT].data["forward"]
+    (name,) = program.graph_signature.lifted_tensor_constants
+    assert name not in program.constants
+
+
+class _Shuffled(nn.Module):
+    """Its transpose is put before the first sum, whose value is nowhere in its own order then."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = (x + x).reshape(1, 2, 2, 8, 8).transpose(1, 2).reshape(1, 4, 8, 8)
+        return y + y
+
+
+class _Approximated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clamp(-1, 1)
+        return torch.cat([torch.asin(x), torch.acos(x), torch.atan(x)], 1)
+
+
+@pytest.mark.parametrize("model", [_Shuffled, _Approximated])
+def test_what_upstream_computes_otherwise_in_float_is_no_fault(model: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    session = export(model().eval(), ArmRecipeType.TOSA_FP, (torch.randn(1, 4, 8, 8),), check=False)
+    outcome = check(session).methods[0]
+    assert outcome.checked and outcome.wrong == ()
 
 
 class _LittleIsLeft(nn.Module):

@@ -35,6 +35,11 @@ def wide_range() -> Example:
     return seeded(lambda: Function(lambda x: F.gelu(x * torch.tensor([1.0] * 15 + [300.0]))[:, :15]), (4, 16))
 
 
+def arcsine() -> Example:
+    """Its input has a range of its own, -1 to 1, that nothing observes."""
+    return seeded(lambda: Function(lambda x: torch.asin(x.clamp(-1, 1))), (4, 16))
+
+
 def sharp_tanh() -> Example:
     return seeded(lambda: Function(lambda x: torch.tanh(x * 64)), (4, 16))
 
@@ -87,6 +92,10 @@ def test_upstream_has_one_table(model: Model) -> None:
 def test_it_is_still_delegated_whole(recipe: str) -> None:
     assert _program(recipe, logarithm) > 65
     assert report(exported(recipe, logarithm, samples=3), layers=False).delegation == 100
+
+
+def test_a_range_that_is_given_is_kept() -> None:
+    assert _program("TOSA_A16W8", arcsine) > 45
 
 
 @pytest.mark.no_cover
