@@ -16,22 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from executorch.exir.pass_manager import PassType
-from torch import Tensor
-from torch.export import ExportedProgram
-from torch.fx import Graph, GraphModule, Node
-from torch.fx.passes.infra.pass_base import PassResult
+from torch.fx import Graph, Node
 
 from arm_recipes.upstream.graphs import is_operator, operator_name, quantizes, where
-from arm_recipes.upstream.private import EdgeOpOverload, edge_operators
 
-from .changes import note
+from .quantized_cures import QuantizedCure, requantize
 from .records import Change
 
 _ID = "relu-range"
-# What a new node's meta has of the layer's.
-_ORIGIN = ("nn_module_stack", "stack_trace", "from_node", "source_fn_stack")
 
 
 @dataclass(frozen=True)
@@ -92,40 +84,7 @@ def _limited(graph: Graph, layers: tuple[str, ...]) -> Iterator[_Limited]:
         yield _Limited(layer, activation, quantize, (limits[0], limits[1]), (least, greatest))
 
 
-class ActivationLimits:
-    """Changes in place what an activation's limits need: the module that the session has quantized, by `in_module`; and
-    the edge program of one that it was given quantized, as an edge transform callable."""
-
-    def in_module(self, module: GraphModule) -> GraphModule:
-        """A post-convert pass."""
-        for _, change in self._changed(module.graph):
-            note(module, change)
-        module.recompile()
-        return module
-
-    def __call__(self, method: str, program: ExportedProgram) -> list[PassType]:
-        return [self._in_program] if any(True for _ in self._sites(program.graph)) else []
-
-    def _in_program(self, graph_module: GraphModule) -> PassResult:
-        for layer, change in self._changed(graph_module.graph):
-            note(layer, change)
-        graph_module.recompile()
-        return PassResult(graph_module, True)
-
-    def _changed(self, graph: Graph) -> Iterator[tuple[Node, Change]]:
-        for site in list(self._sites(graph)):
-            yield site.layer, self._change(graph, site)
-
-    def _sites(self, graph: Graph) -> Iterator[_Limited]:
-        """Where the family's lowering would lose the activation."""
-        raise NotImplementedError
-
-    def _change(self, graph: Graph, site: _Limited) -> Change:
-        """Make the change."""
-        raise NotImplementedError
-
-
-class QuantizeBeforeActivations(ActivationLimits):
+class QuantizeBeforeActivations(QuantizedCure[_Limited]):
     """Of Arm's TOSA recipes: has results of convolutions and linear layers quantized before relu as they are after."""
 
     def _sites(self, graph: Graph) -> Iterator[_Limited]:
@@ -135,36 +94,22 @@ class QuantizeBeforeActivations(ActivationLimits):
             if fuses and site.beyond:
                 yield site
 
-    def _change(self, graph: Graph, site: _Limited) -> Change:
-        quantize = self._inserted(graph, site, site.quantize.target, site.layer, site.quantize.args[5])
-        edge = isinstance(site.quantize.target, EdgeOpOverload)
-        operators: Any = edge_operators if edge else torch.ops
-        target = operators.quantized_decomposed.dequantize_per_tensor.default
-        dequantize = self._inserted(graph, site, target, quantize, torch.float32)
-        site.activation.replace_input_with(site.layer, dequantize)
-        return site.change(f"its result is quantized before {operator_name(site.activation)} as it is after")
-
-    def _inserted(self, graph: Graph, site: _Limited, target: Any, after: Node, dtype: Any) -> Node:
-        """A quantize or dequantize operator with the figures of the one that is there."""
-        with graph.inserting_after(after):
-            node = graph.call_function(target, (after, *site.quantize.args[1:]))
-        node.meta = {key: value for key, value in site.layer.meta.items() if key in _ORIGIN}
-        value = site.layer.meta.get("val")
-        if isinstance(value, Tensor):
-            node.meta["val"] = value.to(dtype)
-        return node
+    def _change(self, graph: Graph, site: _Limited) -> tuple[Node, Change]:
+        requantize(graph, site.layer, site.activation, site.quantize, site.quantize.args[1:])
+        what = f"its result is quantized before {operator_name(site.activation)} as it is after"
+        return site.layer, site.change(what)
 
 
-class LimitByQuantization(ActivationLimits):
+class LimitByQuantization(QuantizedCure[_Limited]):
     """Of Cortex-M: lets the quantize operator after a layer do what an activation between them does."""
 
     def _sites(self, graph: Graph) -> Iterator[_Limited]:
         return (site for site in _limited(graph, ("aten.conv", "aten.linear", "aten.add", "aten.sub")) if site.beyond)
 
-    def _change(self, graph: Graph, site: _Limited) -> Change:
+    def _change(self, graph: Graph, site: _Limited) -> tuple[Node, Change]:
         _, scale, zero_point, _, _, *others = site.quantize.args
         site.quantize.args = (site.layer, scale, zero_point, *site.limits, *others)
         graph.erase_node(site.activation)
         low, high = site.limits
         name = operator_name(site.activation)
-        return site.change(f"{name} is done by saturation to {low}..{high} where its result is quantized")
+        return site.layer, site.change(f"{name} is done by saturation to {low}..{high} where its result is quantized")

@@ -30,7 +30,9 @@ from .channels_last import InputCheck, declare_inputs
 from .checks import DelegationCheck, ProgramCheck
 from .constant_weights import fold_constant_weights
 from .integer_io import integer_io
+from .negations import RescaleBeforeNegations
 from .quantization import quantization
+from .quantized_cures import QuantizedCure
 from .snapshot import TakeSnapshot
 
 _QUANTIZATION_CONFIGS = {
@@ -54,7 +56,9 @@ def delegated(
     settle_pass_pipeline(compile_spec)
     partitioner = KeepingPartitioner(create_partitioner(compile_spec))
 
-    cures = [QuantizeBeforeActivations()] if options.cures and recipe.precision.quantized else []
+    cures: list[QuantizedCure[Any]] = []
+    if options.cures and recipe.precision.quantized:
+        cures = [QuantizeBeforeActivations(), RescaleBeforeNegations()]
     quantization_recipe = None
     if recipe.precision.quantized:
         quantizer = create_quantizer(compile_spec)
