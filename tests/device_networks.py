@@ -196,6 +196,9 @@ ROWS: dict[str, dict[str, _Row]] = {
         "joined": _of(
             lambda net, y, x: net.last(torch.cat([y, net.other(x), y], 1)), other=lambda: _conv(4, 5), last=_last(17)
         ),
+        "filled": _of(
+            lambda net, y, x: net.last(y + torch.ones_like(y)) * torch.full((1, 3, 1, 1), -0.3), last=_last()
+        ),
         "functions": _of(_functions, outputs=2, size=4, last=_last(78)),
         "truths": _of(_truths, outputs=2, size=4),
         "several outputs": _of(lambda net, y, x: (y, y.amax(1), y.flatten(1), y > 0)),

@@ -220,14 +220,14 @@ def _script_program(name: str) -> Any:
     return read_pte(data, name)
 
 
-def _planned_cases(runner: Path, runtime: str) -> Iterator[tuple[str, dict[str, np.ndarray[Any, Any]]]]:
-    for name in device_networks.NETWORKS:
+def _planned_cases(runner: Path, runtime: str, only: str) -> Iterator[tuple[str, dict[str, np.ndarray[Any, Any]]]]:
+    for name in (name for name in device_networks.NETWORKS if only in SCRIPT + name):
         (inputs,) = random_samples(device_networks.example(name), 1)
         try:
             yield SCRIPT + name, _measured_planned([("", _script_program(name))], inputs, runner, runtime)
         except Exception as error:  # of the script's own, or of what isn't loaded on a device either
             print(f"{SCRIPT}{name}: none, {type(error).__name__}: {error}")
-    for name, call in kernel_calls.CALLS.items():
+    for name, call in ((name, call) for name, call in kernel_calls.CALLS.items() if only in CALL + name):
         yield CALL + name, _measured_planned(kernel_calls.programs(name), call.made(), runner, runtime)
 
 
@@ -235,14 +235,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runner", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--runtime", required=True, metavar="TEXT")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name; others stay")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    arrays = {}
+    arrays: dict[str, np.ndarray[Any, Any]] = dict(np.load(FILE)) if arguments.only else {}
     for name, row, example in _cases():
-        measured = _measured(row, example, arguments.runner.resolve(), arguments.runtime)
-        arrays.update({f"{name}/{key}": value for key, value in measured.items()})
-        print(name)
-    for name, measured in _planned_cases(arguments.runner.resolve(), arguments.runtime):
+        if arguments.only in name:
+            measured = _measured(row, example, arguments.runner.resolve(), arguments.runtime)
+            arrays.update({f"{name}/{key}": value for key, value in measured.items()})
+            print(name)
+    for name, measured in _planned_cases(arguments.runner.resolve(), arguments.runtime, arguments.only):
         arrays.update({f"{name}/{key}": value for key, value in measured.items()})
         print(name)
     np.savez_compressed(FILE, **arrays)

@@ -33,7 +33,7 @@ from .channels_last import InputCheck, calibrate_in_layout, declare_inputs, lay_
 from .checks import ProgramCheck
 from .cmsis_nn_layers import rewrite_for_cmsis_nn
 from .device_library import use_kernels_that_are_there
-from .folded import ClampIntegers, CompareIntegers, FoldScales, FuseActivations, ToCortexM
+from .folded import ClampIntegers, CompareIntegers, FillIntegers, FoldScales, FuseActivations, ToCortexM
 from .integer_io import integer_io
 from .memory_order import put_in_order
 from .planned import CheckedPlanning
@@ -106,7 +106,7 @@ def build(recipe: Recipe, options: CortexMOptions) -> ExportRecipe:
 def _passes(cures: bool) -> list[type[ExportPass]]:
     """Upstream's, or where cures are wanted those with ours between them."""
     instead: dict[type[ExportPass], list[type[ExportPass]]] = {
-        FoldAndAnnotateQParamsPass: [FoldScales, CompareIntegers],
+        FoldAndAnnotateQParamsPass: [FoldScales, CompareIntegers, FillIntegers],
         ActivationFusionPass: [FuseActivations],
         QuantizedClampActivationPass: [QuantizedClampActivationPass, ClampIntegers],
         DecomposeHardswishPass: [],

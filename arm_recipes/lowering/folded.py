@@ -50,6 +50,7 @@ _COMPARISONS: dict[Any, Callable[[Tensor, float], Tensor]] = {
 _RISING = (_aten.gt.Scalar, _aten.ge.Scalar)
 _FALLING = (_aten.lt.Scalar, _aten.le.Scalar)
 
+_FILLED = (_aten.full.default, _aten.full_like.default)
 _WITH_BIAS = (_aten.linear.default, _aten.convolution.default)
 _PER_CHANNEL = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor)
 _PADDING = (_aten.constant_pad_nd.default, _aten.avg_pool2d.default)
@@ -97,6 +98,23 @@ class CompareIntegers(ExportPass):
                 )
         graph_module.recompile()
         return PassResult(graph_module, True)
+
+
+class FillIntegers(ExportPass):
+    """Lets tensors of one number, whose quantize operator was folded into them, be filled with its integer."""
+
+    def call(self, graph_module: GraphModule) -> PassResult:
+        for node in graph_module.graph.nodes:
+            if node.target in _FILLED and (scale := _scale(node, "output_qparams")) is not None:
+                number = node.args[1]
+                integer = int(quantize_val(float(number), *scale, -128, 127))
+                node.args = (node.args[0], integer, *node.args[2:])
+                node.kwargs = {**node.kwargs, "dtype": torch.int8}
+                what = f"is filled with {integer}, which is {number:g} in its integers"
+                why = "executorch fills the integers with the number itself"
+                note(node, Change("integer-fill", where(node), what, why))
+        result: PassResult = super().call(graph_module)
+        return result
 
 
 class ClampIntegers(ExportPass):

@@ -51,6 +51,7 @@ _CURES = {
     "hardswish: of the input": {"hardswish-table"},
     "hardswish: limits": {"integer-limits"},
     "hardsigmoid: shut": {"hardsigmoid-bias"},
+    "others: filled": {"integer-fill", "memory-order"},
 }
 
 
@@ -58,7 +59,7 @@ def test_what_was_changed_is_told_and_nothing_is_without_cures() -> None:
     """In one test, so that what it runs is measured."""
     for name, cures in _CURES.items():
         assert _cures(_exported(name)) == cures, name
-    for name in ("wrong values: cat", "fails: where", "transposed: 4, 2, 1", "hardsigmoid: shut"):
+    for name in ("wrong values: cat", "fails: where", "transposed: 4, 2, 1", "hardsigmoid: shut", "others: filled"):
         with pytest.raises(LoweringError):
             _exported(name, cures=False)
 
