@@ -65,15 +65,15 @@ class _Bound:
 
 
 # The first row that fits holds. A value that is rounded once is never a step from the reference's by more than a tie,
-# one within a row's `beyond` by one step (0.5) or two (1.5) at most.
+# one within a row's `beyond` by one step (0.5), two (1.5) or three at most.
 _BOUNDS = (
     _Bound(
         "int16",
         frozenset(),
-        1.5,
+        3.0,
         "multipliers of 16 bits for sums of 48 (0.2), or both inputs rescaled and rounded before they are added or "
-        "compared (0.5), and again where several such layers are fused (1.5). Of a table with lines between its points "
-        "it is the distance from what the table gives",
+        "compared (0.5), and again where several such layers are fused (2.3: a batch norm that follows none). Of a "
+        "table with lines between its points it is the distance from what the table gives",
     ),
     _Bound(
         "int8",

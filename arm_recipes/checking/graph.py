@@ -93,6 +93,11 @@ class Layer:
         """Whether it is a function of one value at a time, which integer arithmetic looks up in a table."""
         return bool(TABLED.intersection(self.operators))
 
+    @property
+    def weighs(self) -> bool:
+        """Whether it is a convolution or a linear layer, which moves no value of its input on as it is."""
+        return any("conv" in name or "linear" in name for name in self.operators)
+
     def dtype(self, real: Tensor) -> torch.dtype:
         """Of the layer's values, that are `real` before they are quantized."""
         if self.scale is None:

@@ -273,6 +273,10 @@ class _Sample:
         dtype = layer.dtype(real)
         candidates = [*self._given(layer, real), *self._places.of(layer, real.shape, dtype)]
         candidates += self._places.nameless(layer, real.shape, dtype) if layer.tabled else []
+        if layer.weighs:  # what is but moved, for it to compute, is not made from it
+            tensors = (each for each in self._values(layer).values() if isinstance(each, Tensor))
+            inputs = [tensor.flatten().sort().values for tensor in tensors]
+            candidates = [each for each in candidates if not _is_one_of(each.flatten().sort().values, inputs)]
         candidates.sort(key=lambda candidate: -likeness(value, candidate))
         slack = limit_of(layer) + self._spread(layer, real)
         return Finding(layer, value, real, slack=slack, candidates=candidates)
@@ -317,6 +321,10 @@ class _Sample:
                 reached[node] = finding
                 todo.extend(finding.layer.sources)
         return sorted(reached.values(), key=lambda each: each.layer.index)
+
+
+def _is_one_of(value: Tensor, others: Sequence[Tensor]) -> bool:
+    return any(value.shape == other.shape and torch.equal(value.to(other.dtype), other) for other in others)
 
 
 def _as_integers(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional
 
@@ -151,9 +151,9 @@ _WINDOW: tuple[tuple[str, int], ...] = (("stride", 1), ("padding", 0), ("dilatio
 
 
 def _constant(model: GraphModule, node: Node, name: str, value: Tensor) -> Node:
-    """A get_attr node of a new buffer, before `node`."""
+    """A get_attr node of a new parameter, before `node`. A batch norm is folded into parameters alone."""
     name = f"_arm_recipes_{node.name}_{name}"
-    model.register_buffer(name, value)
+    model.register_parameter(name, nn.Parameter(value, requires_grad=False))
     with model.graph.inserting_before(node):
         constant = model.graph.get_attr(name)
     mode = node.meta["val"].fake_mode

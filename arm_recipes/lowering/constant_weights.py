@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from arm_recipes.upstream.graphs import is_operator, operator_name, where, writes_to
@@ -21,7 +21,7 @@ _LAYERS = ("aten.conv", "aten.linear")
 
 
 def fold_constant_weights(model: GraphModule) -> GraphModule:
-    """A pre-prepare pass: weights and biases that depend on no input become buffers."""
+    """A pre-prepare pass: weights and biases that depend on no input become parameters."""
     # Upstream: TOSAQuantizer. Holds for executorch 1.5.1;
     # tests/lowering/test_constant_weights.py::test_upstream_can_t_lower_it fails when it can go.
     for node in list(model.graph.nodes):
@@ -42,7 +42,7 @@ def fold_constant_weights(model: GraphModule) -> GraphModule:
 def _replace(model: GraphModule, layer: Node, weight: Node, value: Tensor) -> None:
     name = f"_arm_recipes_{weight.name}"
     if not hasattr(model, name):
-        model.register_buffer(name, value)
+        model.register_parameter(name, nn.Parameter(value, requires_grad=False))  # as a batch norm is folded into
     with model.graph.inserting_before(layer):
         constant = model.graph.get_attr(name)
     constant.meta = {key: value for key, value in weight.meta.items() if key in ("val", "nn_module_stack")}

@@ -58,3 +58,10 @@ def test_upstream_hands_on_an_empty_stride() -> None:
 def test_upstream_has_one_window_more() -> None:
     with pytest.raises(LoweringError, match=r"First wrong is output 0, .*: on the .* it has another shape\."):
         _exported(nn.AvgPool2d(3, 3, 1, ceil_mode=True), (5, 5), cures=False)
+
+
+@pytest.mark.parametrize("layer", [nn.ConvTranspose2d(4, 4, 4, 2, 1), nn.ConvTranspose2d(4, 4, 3, 2, 1, 1)], ids=str)
+def test_a_batch_norm_is_folded_into_a_layer_that_was_rewritten(layer: nn.Module) -> None:
+    session = _exported(nn.Sequential(layer, nn.BatchNorm2d(4), nn.ReLU()), (6, 6))
+    assert "transposed-convolution" in [change.id for change in report(session).methods[0].changes]
+    assert verify(session, [(torch.randn(1, 3, 6, 6),)], progress=False).failed_gates == ()
