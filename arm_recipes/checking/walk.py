@@ -233,15 +233,17 @@ class _Sample:
         return best
 
     def _moves(self, match: _Match, instead: Mapping[Node, Tensor]) -> bool:
-        """Whether what is found is but a view of an open layer's values, which the program has in another order: where
-        transposes were joined into one, as in torch's attention."""
-        return any(
-            torch.equal(value.flatten(), match.value.flatten())
-            and torch.equal(
-                value.flatten().sort().values, self.findings[node].value.flatten().sort().values.to(value.dtype)
-            )
-            for node, value in instead.items()
-        )
+        """Whether what is found follows from an open layer's own values, which the program has in another order: where
+        transposes were joined into one, as in torch's attention. Of integers only what is but a view of them."""
+        for node, value in instead.items():
+            finding = self.findings[node]
+            own, other = finding.value.flatten().sort().values, value.flatten().sort().values
+            if finding.layer.scale is None:
+                if difference(own, other, None).within(limit_of(finding.layer)):
+                    return True
+            elif torch.equal(value.flatten(), match.value.flatten()) and torch.equal(other, own.to(other.dtype)):
+                return True
+        return False
 
     def _widened(self, layer: Layer, real: Tensor) -> _Match | None:
         """The simulator's value, where open layers before, rounded elsewhere, may make it what it is."""
@@ -273,10 +275,11 @@ class _Sample:
         dtype = layer.dtype(real)
         candidates = [*self._given(layer, real), *self._places.of(layer, real.shape, dtype)]
         candidates += self._places.nameless(layer, real.shape, dtype) if layer.tabled else []
-        if layer.weighs:  # what is but moved, for it to compute, is not made from it
-            tensors = (each for each in self._values(layer).values() if isinstance(each, Tensor))
-            inputs = [tensor.flatten().sort().values for tensor in tensors]
-            candidates = [each for each in candidates if not _is_one_of(each.flatten().sort().values, inputs)]
+        # Not made from it are what is but moved, for it to compute, and other outputs of its operator.
+        others = list(self._values(layer).values()) if layer.weighs else []
+        others += [each.value for each in self.findings.values() if set(each.layer.keys) & set(layer.keys)]
+        known = [each.flatten().sort().values for each in others if isinstance(each, Tensor)]
+        candidates = [each for each in candidates if not _is_one_of(each.flatten().sort().values, known)]
         candidates.sort(key=lambda candidate: -likeness(value, candidate))
         slack = limit_of(layer) + self._spread(layer, real)
         return Finding(layer, value, real, slack=slack, candidates=candidates)

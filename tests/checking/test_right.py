@@ -205,16 +205,27 @@ class _Shuffled(nn.Module):
         return y + y
 
 
+class _Turned(nn.Module):
+    """Key, query and value of one unbind, in another order in the program, and each explained by another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (x + x).view(1, 8, 3, 2, 16).permute(2, 0, 3, 1, 4).unbind(0)
+        turned = [part * 0.5 + torch.cat((-part[..., 8:], part[..., :8]), -1) * 0.3 for part in (query, key)]
+        return F.scaled_dot_product_attention(*turned, value)
+
+
 class _Approximated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.clamp(-1, 1)
         return torch.cat([torch.asin(x), torch.acos(x), torch.atan(x)], 1)
 
 
-@pytest.mark.parametrize("model", [_Shuffled, _Approximated])
-def test_what_upstream_computes_otherwise_in_float_is_no_fault(model: type[nn.Module]) -> None:
+@pytest.mark.parametrize(
+    ("model", "shape"), [(_Shuffled, (1, 4, 8, 8)), (_Turned, (1, 8, 96)), (_Approximated, (1, 4, 8, 8))]
+)
+def test_what_upstream_computes_otherwise_in_float_is_no_fault(model: type[nn.Module], shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    session = export(model().eval(), ArmRecipeType.TOSA_FP, (torch.randn(1, 4, 8, 8),), check=False)
+    session = export(model().eval(), ArmRecipeType.TOSA_FP, (torch.randn(shape),), check=False)
     outcome = check(session).methods[0]
     assert outcome.checked and outcome.wrong == ()
 
