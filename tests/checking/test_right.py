@@ -210,8 +210,8 @@ class _Turned(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (x + x).view(1, 8, 3, 2, 16).permute(2, 0, 3, 1, 4).unbind(0)
-        turned = [part * 0.5 + torch.cat((-part[..., 8:], part[..., :8]), -1) * 0.3 for part in (query, key)]
-        return F.scaled_dot_product_attention(*turned, value)
+        query, key = (part * 0.5 + torch.cat((-part[..., 8:], part[..., :8]), -1) * 0.3 for part in (query, key))
+        return F.scaled_dot_product_attention(query, key, value)
 
 
 class _Approximated(nn.Module):
