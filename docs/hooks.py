@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """README.md in the place of index.md, with its links as they are from within docs/."""
-    if page.file.src_uri == "operators.md":
-        page.meta["hide"] = ["navigation", "toc"]  # the table takes their room
+    if page.file.src_uri in ("operators.md", "models.md"):
+        page.meta["hide"] = ["navigation", "toc"]  # their tables take the room
     if page.file.src_uri != "index.md":
         return markdown
     return (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](").replace('="docs/', '="')
