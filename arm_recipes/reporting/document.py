@@ -29,7 +29,7 @@ from arm_recipes.tools.vela.tables import layer_table
 from .method_blocks import method_blocks
 
 if TYPE_CHECKING:
-    from .result import ExportReport, PteParts
+    from .result import Advice, ExportReport, PteParts
 
 _LONGEST_LAYERS = 12  # in the text forms
 _PLACES = 5  # that a piece of advice names in the text forms
@@ -105,7 +105,12 @@ def _advice(report: ExportReport, places: int | None) -> Iterator[Block]:
     """What costs most, each with the parts of the model: at most `places` of them by name."""
     if report.advice:
         yield Heading("What costs most")
-        yield Items(tuple(f"{advice.text}\nIn {_some(advice.where, places)}" for advice in report.advice))
+        yield Items(tuple(_said(advice, places) for advice in report.advice))
+
+
+def _said(advice: Advice, places: int | None) -> str:
+    where = [place for place in advice.where if place]  # of the model's own forward there is no name
+    return f"{advice.text}\nIn {_some(where, places)}" if where else advice.text
 
 
 def _some(names: Sequence[str], most: int | None) -> str:
