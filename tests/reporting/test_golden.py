@@ -48,7 +48,7 @@ _VELA = {
 }
 _WEIGHTS = {"methods.delegates.weight_bytes"}  # as Vela compresses them for an NPU
 _PAYLOAD = {"pte_bytes", "parts", "methods.delegates.backend", "methods.delegates.payload_bytes"}
-_KERNELS = {"methods.kernels.operator", "methods.calls.operator", "methods.border.operator"}
+_KERNELS = {"methods.calls.captured", "methods.kernels.operator", "methods.calls.operator", "methods.border.operator"}
 _CMSIS_NN = {"pte_bytes", "parts", "methods.calls.scratch_bytes", "methods.pools"}
 
 # Recipe -> sibling, and the fields in which their reports differ.
@@ -58,9 +58,9 @@ SIBLINGS: dict[str, tuple[str, set[str]]] = {
     "ETHOSU_U55_A16W8": ("ETHOSU_U85_A16W8", _TARGET | _VELA | _WEIGHTS),
     "ETHOSU_U65_A16W8": ("ETHOSU_U85_A16W8", _TARGET | _VELA | _WEIGHTS),
     "TOSA_A16W8": ("ETHOSU_U85_A16W8", _TARGET | _VELA | _WEIGHTS | _PAYLOAD | {"estimated_by"}),
-    "TOSA_INT8": ("VGF_INT8", {"recipe", "options"} | _PAYLOAD | _KERNELS),
+    "TOSA_INT8": ("VGF_INT8", {"recipe", "options", "advice.text"} | _PAYLOAD | _KERNELS),
     "VGF_A16W8": ("TOSA_A16W8", {"recipe", "options"} | _PAYLOAD | _KERNELS),
-    "VGF_FP": ("TOSA_FP", {"recipe", "options"} | _PAYLOAD),
+    "VGF_FP": ("TOSA_FP", {"recipe", "options", "advice.text"} | _PAYLOAD),
     "CORTEX_M85_INT8": ("CORTEX_M55_INT8", {"recipe", "target"}),
     **{
         f"CORTEX_{core}_INT8": ("CORTEX_M55_INT8", _TARGET | _CMSIS_NN)
