@@ -40,7 +40,9 @@ def trace_what_changed(self: Any, kind: str, target: Any, args: Any, kwargs: Any
     except _UnknownError:
         return trace(self, kind, target, args, kwargs, meta)
     result = meta.data.get("val")
-    if type(result) is not FakeTensor or getattr(result, _COMPUTED_OF, None) != of:
+    # A pass over a graph without inputs has a mode of its own, and its values are another's no more.
+    kept = type(result) is FakeTensor and result.fake_mode is self.tracer.fake_tensor_mode
+    if not kept or getattr(result, _COMPUTED_OF, None) != of:
         result = self.interpreter.call_function(target, *_with(_data, args, kwargs))
         if type(result) is FakeTensor and result.constant is None:
             setattr(result, _COMPUTED_OF, of)

@@ -149,7 +149,7 @@ class TestWhatIsInIt:
     def test_advice(self) -> None:
         made = report(_two())
         told = {advice.kind: advice for advice in made.advice}
-        assert told.keys() == {"transposes", "utilisation", "peak_sram", "between_delegates"}
+        assert told.keys() == {"transposes", "utilisation", "peak_sram", "between_delegates", "instead"}
         transposes = [layer for layer in made.layers if layer.operator == "Transpose"]
         assert told["transposes"].cycles == sum(layer.cycles for layer in transposes)
         assert "io_layout='channels_last'" in told["transposes"].text

@@ -103,6 +103,18 @@ def test_what_a_pass_gives_is_the_same(dynamic: bool, monkeypatch: pytest.Monkey
     assert _described(_traced(module, 2)) == expected
 
 
+def test_a_graph_without_inputs_is_traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Constant(nn.Module):
+        def forward(self) -> Tensor:
+            return torch.full((3,), 2.0) * torch.arange(3.0)
+
+    module = to_edge(torch.export.export(Constant(), ())).exported_program().graph_module
+    assert isinstance(module, GraphModule)
+    expected = _described(_traced(module, 2))
+    monkeypatch.setattr(_ExportPassBase, "_fx", trace_what_changed)
+    assert _described(_traced(module, 2)) == expected
+
+
 def _only(module: GraphModule, target: Any) -> Node:
     found: Node = next(node for node in module.graph.nodes if node.target is target)
     return found
