@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, TextIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.quiet import add_result, others_silent, results_in  # noqa: E402
+from tests.quiet import add_result, others_silent, results_in, run_in_parts  # noqa: E402
 from tests.zoo import DOMAINS, MODELS  # noqa: E402
 from tests.zoo.measure import BLAMED, CALIBRATED, FAILED, VERIFIED, measured  # noqa: E402
 
@@ -50,9 +49,7 @@ def main() -> int:
         _write(arguments.results)
         return 0
     if arguments.jobs > 1:
-        parts = (f"{number}/{arguments.jobs}" for number in range(arguments.jobs))
-        for each in [subprocess.Popen([sys.executable, *sys.argv, "--jobs", "1", "--part", part]) for part in parts]:
-            each.wait()
+        run_in_parts(arguments.jobs, sys.argv[0])
     else:
         with others_silent() as terminal:
             _run(arguments, terminal)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,6 +25,18 @@ def others_silent() -> Iterator[TextIO]:
             for stream, old in zip((1, 2), before, strict=True):
                 os.dup2(old, stream)
                 os.close(old)
+
+
+def run_in_parts(jobs: int, *command: str) -> None:
+    """Run what is running in several processes, each with a part of the work: ``--part 0/JOBS`` and so on.
+
+    Args:
+        jobs: number of processes.
+        command: what this one is, after Python: a file, or ``-m`` and a module.
+    """
+    own = [sys.executable, *command, *sys.argv[1:], "--jobs", "1"]
+    for process in [subprocess.Popen([*own, "--part", f"{number}/{jobs}"]) for number in range(jobs)]:
+        process.wait()
 
 
 def results_in(path: Path, *key: str) -> dict[tuple[Any, ...], dict[str, Any]]:

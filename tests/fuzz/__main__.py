@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import collections
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TextIO
 
 from arm_recipes.recipes import catalog
-from tests.quiet import add_result, others_silent, results_in
+from tests.quiet import add_result, others_silent, results_in, run_in_parts
 
 from .generator import draw
 from .network import Network
@@ -42,12 +41,7 @@ def main() -> int:
     if arguments.show is not None:
         return _show(arguments)
     if arguments.jobs > 1:
-        others = [
-            subprocess.Popen([sys.executable, "-m", "tests.fuzz", *sys.argv[1:], "--jobs", "1", "--part", part])
-            for part in (f"{number}/{arguments.jobs}" for number in range(arguments.jobs))
-        ]
-        for each in others:
-            each.wait()
+        run_in_parts(arguments.jobs, "-m", "tests.fuzz")
     else:
         with others_silent() as terminal:
             _run(arguments, terminal)

@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TextIO
 
-from tests.quiet import others_silent
+from tests.quiet import add_result, others_silent, results_in, run_in_parts
 
 from .measure import FAILED, Measured, measured
 from .record import RECORD, ROWS, document
@@ -36,12 +34,7 @@ def main() -> int:
     parser.add_argument("--part", default="0/1", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.jobs > 1:
-        others = [
-            subprocess.Popen([sys.executable, "-m", "tests.operators", *sys.argv[1:], "--jobs", "1", "--part", part])
-            for part in (f"{number}/{arguments.jobs}" for number in range(arguments.jobs))
-        ]
-        for each in others:
-            each.wait()
+        run_in_parts(arguments.jobs, "-m", "tests.operators")
     else:
         with others_silent() as terminal:
             _run(arguments, terminal)
@@ -55,15 +48,12 @@ def main() -> int:
 
 def _read(path: Path) -> Results:
     """The last of each form and row, of those forms that are still in the table."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     results: Results = {}
-    for line in lines:
-        if line.endswith("}"):
-            each = json.loads(line)
-            form, row = each.pop("form"), each.pop("row")
-            each["taken"], each["left"] = tuple(each["taken"]), tuple(map(tuple, each["left"]))
-            if form in FORMS:
-                results[form, row] = Measured(**each)
+    for (form, row), each in results_in(path, "form", "row").items():
+        figures = {name: value for name, value in each.items() if name not in ("form", "row")}
+        figures["taken"], figures["left"] = tuple(each["taken"]), tuple(map(tuple, each["left"]))
+        if form in FORMS:
+            results[form, row] = Measured(**figures)
     return results
 
 
@@ -78,8 +68,7 @@ def _run(arguments: argparse.Namespace, terminal: TextIO) -> None:
             result = measured(form, row)
             if result.verdict == FAILED:
                 print(f"{row} {form.key}: {result.words[:160]}", file=terminal, flush=True)
-            with arguments.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"form": form.key, "row": row, **dataclasses.asdict(result)}) + "\n")
+            add_result(arguments.results, {"form": form.key, "row": row, **dataclasses.asdict(result)})
 
 
 def _summary(results: Results) -> int:
